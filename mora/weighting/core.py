@@ -146,6 +146,8 @@ def _natural(x, objectives):
     low,high = np.array([o.range for o in objectives]).T
     return low + (high-low)*np.where([o.direction=='max' for o in objectives], x, 1-np.asarray(x))
 
+def _random_state(): return torch.get_rng_state().tolist(),[x.tolist() if hasattr(x, 'tolist') else x for x in np.random.get_state()]
+
 def _step(weighting, seen, order, objectives):
     "One step as a trainer does it, with the objectives in `order`: (weights, scale, advantages)."
     rewards = torch.tensor(seen['rewards'][:,order])
@@ -174,10 +176,11 @@ def check_weighting(
     objectives,seen,order = _objectives(K),list(_replay(K, steps)),list(range(K))
     start = _natural(np.full(K, .1), objectives)
     fresh = lambda order: make(weights[order]).start([objectives[k] for k in order], start[order])
-    rng_state = torch.get_rng_state(),np.random.get_state()[1].tolist()
+    random_state = _random_state()
     w = fresh(order)
+    assert set(w.needs)<={'validation', 'gramian'}, f'needs {set(w.needs)}, expected a subset of validation, gramian'
     trace = [_step(w, s, order, objectives) for s in seen]
-    assert torch.equal(rng_state[0], torch.get_rng_state()) and rng_state[1]==np.random.get_state()[1].tolist(), 'the global random state was used'
+    assert _random_state()==random_state, 'the global random state was used'
     _check_same(trace, fresh(order), seen, order, objectives, 'not deterministic')
     _check_permuted(trace, fresh, seen, objectives)
     _check_resumed(trace, fresh, seen, order, objectives)
