@@ -1,0 +1,45 @@
+# mora: two commands, `make study` and `make test`; both set up .venv by themselves.
+PYTHON ?= python3
+GRID   ?= quick
+SEEDS  ?= 1
+WORKERS ?= 2
+BIN    := .venv/bin
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = false
+.DEFAULT_GOAL := help
+.PHONY: help study report test notebooks readme lab clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|' 2>/dev/null || true
+	@echo
+	@echo "  e.g.  make study GRID=paper SEEDS=1      runs/paper, figures/, figures/report.html"
+
+.venv/ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PYTHON=$(PYTHON): got `$(PYTHON) -V 2>&1`, expected Python 3.11 or newer"; exit 2; }
+	@echo "Setting up .venv with the tested versions (once, some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+study: .venv/ready ## train a grid of runs (GRID=quick|paper|file.yaml, SEEDS=1), draw fronts and report
+	@$(BIN)/mora study $(GRID) --seeds $(SEEDS) --workers $(WORKERS)
+	@$(BIN)/mora report runs/$(notdir $(basename $(GRID)))
+
+report: .venv/ready ## draw figures and report again from finished runs (GRID=quick)
+	@$(BIN)/mora report runs/$(notdir $(basename $(GRID)))
+
+test: .venv/ready ## every notebook, notebooks and mora/ in step, README, lint, pytest
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest
+
+notebooks: .venv/ready ## run the reading notebooks again and keep their outputs
+	@$(BIN)/python tools/notebooks.py
+
+readme: .venv/ready ## README.md from nbs/index.ipynb
+	@$(BIN)/python tools/readme.py
+
+lab: .venv/ready ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab nbs
+
+clean: ## remove the virtual environment and all runs
+	rm -rf .venv runs build *.egg-info _docs _procs

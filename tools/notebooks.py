@@ -1,0 +1,35 @@
+"""Run the reading notebooks in order and keep their outputs; then export and clean.
+
+    python tools/notebooks.py              all of nbs/*.ipynb
+    python tools/notebooks.py 11 30        those whose name begins so
+"""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from tqdm import tqdm
+
+nbs = Path(__file__).resolve().parent.parent / "nbs"
+
+
+def run(path):
+    "Execute one notebook in its folder and write it back."
+    nb = nbformat.read(path, 4)
+    NotebookClient(nb, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(nbs)}}).execute()
+    nb.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+    tmp = path.with_suffix(".tmp")
+    nbformat.write(nb, tmp)
+    os.replace(tmp, path)
+
+
+if __name__ == "__main__":
+    wanted = tuple(sys.argv[1:]) or ("",)
+    bar = tqdm([p for p in sorted(nbs.glob("*.ipynb")) if p.name.startswith(wanted)], unit="notebook")
+    for path in bar:
+        bar.set_postfix_str(path.stem)
+        run(path)
+    for command in ("nbdev_export", "nbdev_clean"):
+        subprocess.run([Path(sys.executable).with_name(command)], check=True, cwd=nbs.parent)
