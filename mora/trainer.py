@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MultiObjectiveConfig', 'named_reward', 'objective_vector', 'ValidatingTrainer', 'CheckpointingTrainer',
-           'GradientTrainer', 'weighting_logs', 'gramian_logs', 'UpdateNorm', 'check_setting', 'check_exact_gradients',
+           'GradientTrainer', 'weighting_logs', 'gramian_logs', 'UpdateNorm', 'check_setting', 'check_gradients',
            'MultiObjectiveTrainer']
 
 # %% ../nbs/30_trainer.ipynb #8c966ed5
@@ -22,7 +22,8 @@ from .errors import ConfigError, one_of
 from .pareto import ParetoArchive, normalise
 from .rewards import objective_of
 from .advantages import ESTIMATORS, make_estimator
-from .gradients import objective_jacobian, layer_gramian, layer_filter, gradient_norms, conflicts
+from .gradients import (GradientSketch, clip_gramian, conflicts, gradient_norms, gramian, layer_filter, layer_gramian, objective_jacobian,
+    sketched_gradients, without_zeros)
 from .weighting.core import make_weighting, weighting_names
 
 # %% ../nbs/30_trainer.ipynb #0bb6dbfc
@@ -172,10 +173,11 @@ def _replace_folder(source:Path, target:Path):
 
 # %% ../nbs/30_trainer.ipynb #cb3e0e68
 class GradientTrainer(CheckpointingTrainer):
-    "Measures the Gramian of the objectives' gradients on the batch about to be trained on."
-    _logps = None # log-probs shared by the K losses of one pre-pass
+    "Measures the Gramian of the objectives' gradients: before the step, exactly, or during it, by a sketch."
+    sketch = None # a `GradientSketch` while one listens
+    _logps = None # log-probs shared by the K losses of an exact measurement
 
-    def objective_gramian(self, output, advantages, layers):
+    def exact_gramian(self, output, advantages, layers):
         "Gramian (K, K) of a generation batch `output` under per-objective `advantages` (b, K) of this process."
         params,jacobian = self._trainable(),0.
         metrics,self._metrics = self._metrics,{'train': defaultdict(list), 'eval': defaultdict(list)} # the K losses are not logged
@@ -194,6 +196,23 @@ class GradientTrainer(CheckpointingTrainer):
         if not self._logps: self._logps['of this chunk'] = super()._get_per_token_logps_and_entropies(*args, **kwargs)
         return self._logps['of this chunk']
 
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.sketch is None or 'objective_advantages' not in inputs: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        self._sketched = inputs['advantages'],inputs['objective_advantages']
+        with self.sketch: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+    def training_step(self, model, inputs, num_items_in_batch):
+        self._sketched = None
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self._sketched is None: return loss
+        self._sketch_sum = self._sketch_sum + sketched_gradients(self.sketch.take(), *self._sketched)
+        if self.accelerator.sync_gradients:
+            gradients,self._sketch_sum = self.accelerator.reduce(self._sketch_sum, 'mean'),0.
+            self.observe_gramian(clip_gramian(gramian(gradients), gradients.norm(dim=1)))
+        return loss
+    _sketch_sum = 0. # over the micro-batches of an optimizer step
+
+    def observe_gramian(self, gramian): "Told the Gramian (K, K) of every measurement."
     def _trainable(self): return {n: p for n,p in self.model.named_parameters() if p.requires_grad}
 
 # %% ../nbs/30_trainer.ipynb #5d99e75d
@@ -235,11 +254,16 @@ def check_setting(trainer, reward_funcs, eval_dataset):
     if 'validation' in trainer.weighting.needs and (eval_dataset is None or trainer.args.eval_strategy=='no'):
         raise ConfigError('eval_dataset', eval_dataset, f'held-out prompts with eval_strategy="steps": {trainer.weighting.name()} is driven by validation')
 
-def check_exact_gradients(trainer):
+def check_gradients(trainer):
     "`ConfigError` where per-objective gradients would be wrong or missing."
-    args = trainer.args
+    args,exact = trainer.args,trainer.weighting.gradients=='exact'
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ConfigError('weighting', trainer.weighting.name(), 'unsharded parameters (one process or DDP) for exact gradients')
+        raise ConfigError('weighting', trainer.weighting.name(), 'unsharded parameters (one process or DDP) for per-objective gradients')
+    if not exact:
+        linear = dict(beta=args.beta, entropy_coef=args.entropy_coef)
+        for field,value in linear.items():
+            if value: raise ConfigError(field, value, '0 with gradients="sketch", since that term is not linear in the advantage; or gradients="exact"')
+        if args.loss_type in ('sapo', 'vespo'): raise ConfigError('loss_type', args.loss_type, 'a loss that is linear in the advantage; or gradients="exact"')
     if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         raise ConfigError('gradient_checkpointing_kwargs', args.gradient_checkpointing_kwargs, 'use_reentrant=False: reentrant checkpointing gives no per-objective gradients')
     layer_filter(list(trainer._trainable()), trainer.weighting.layers) # a layer that does not exist is found before training
@@ -269,7 +293,9 @@ class MultiObjectiveTrainer(GradientTrainer):
         self.stateful = {'weighting': self.weighting, 'archive': self.archive, **{objective_of(f).name: f for f in self.length_rewards}}
         super().__init__(model, [named_reward(f) for f in reward_funcs], args, train_dataset, eval_dataset, **kwargs)
         if len(self.reward_funcs)!=len(self.objectives): raise ConfigError('environment_factory', 'an environment with a reward', 'rewards among reward_funcs only')
-        if 'gramian' in self.weighting.needs: check_exact_gradients(self)
+        if 'gramian' in self.weighting.needs:
+            check_gradients(self)
+            if self.weighting.gradients=='sketch': self.sketch = GradientSketch(self.model, self.weighting.layers, seed=args.seed)
         self.add_callback(UpdateNorm(self))
 
     def observe_lengths(self, lengths):
@@ -289,11 +315,13 @@ class MultiObjectiveTrainer(GradientTrainer):
         first = self.accelerator.process_index*len(inputs)
         mine = slice(first, first+len(inputs))
         estimator = self.estimator(self.accelerator.gather(output['completion_mask'].sum(1)))
-        if 'gramian' in self.weighting.needs:
-            gramian = self.objective_gramian(output, estimator(self._rewards)[mine], self.weighting.layers).cpu()
-            self.weighting.observe_gramian(gramian.numpy(), lr=self._get_learning_rate())
-            self.log_step(gramian_logs(gramian, self.reward_func_names))
+        measured = 'gramian' in self.weighting.needs and self.state.global_step%self.weighting.refresh==0
+        if measured and self.sketch is None: self.observe_gramian(self.exact_gramian(output, estimator(self._rewards)[mine], self.weighting.layers))
         advantages = self.weighting.advantages(self._rewards, estimator)
+        if measured and self.sketch is not None:
+            each = estimator(self._rewards)
+            advantages = without_zeros(advantages, each)
+            output['objective_advantages'] = each[mine]
         output['advantages'] = advantages[mine]
         self._logs['advantages'].extend(advantages.tolist()) # the deque holds one batch: these replace TRL's
         self.log_step(weighting_logs(self.weighting, self.reward_func_names, self.archive, self.gain))
@@ -303,6 +331,10 @@ class MultiObjectiveTrainer(GradientTrainer):
         "The advantage estimator of `args.algorithm` for one global batch."
         options = dict(scale=self.args.scale_rewards) if self.args.algorithm=='grpo' else {}
         return make_estimator(self.args.algorithm, self.num_generations, lengths, **options)
+
+    def observe_gramian(self, gramian):
+        self.weighting.observe_gramian(gramian.cpu().numpy(), lr=self._get_learning_rate())
+        self.log_step(gramian_logs(gramian, self.reward_func_names))
 
     def observe_validation(self, vector):
         if self.state.global_step==0: self.weighting.start(self.objectives, vector) # the initial policy
