@@ -6,7 +6,7 @@
 __all__ = ['STYLE', 'COLUMN', 'PAGE', 'paper_style', 'method_styles', 'in_words', 'axis_label', 'set_axis', 'plot_front',
            'zoom_limits', 'objective_pairs', 'pareto_fronts', 'preset_fronts', 'plot_paths', 'plot_parallel',
            'plot_curves', 'learning_curves', 'train_rows', 'train_rewards', 'hypervolume_curves', 'plot_hypervolumes',
-           'plot_by_name', 'metric_names', 'weights_and_gradients', 'save_figure']
+           'plot_by_name', 'metric_names', 'weights_and_gradients', 'study_figures', 'save_figure']
 
 # %% ../nbs/51_plots.ipynb #b1b5c480
 import itertools
@@ -338,13 +338,13 @@ def plot_hypervolumes(
 ): # The Axes
     "Hypervolume of each run: filled, its archive; hollow, its last checkpoint; a line a method and preset."
     styles,groups = styles or method_styles(table['method'].unique()),list(table.groupby(['method', 'preset'], sort=False))
-    ax = ax or plt.subplots(figsize=(COLUMN, .5+.26*len(groups)), layout='constrained')[1]
+    ax = ax or plt.subplots(figsize=(COLUMN, .6+.3*len(groups)), layout='constrained')[1]
     for i,((method,_),g) in enumerate(groups):
-        s = {k:v for k,v in styles[method].items() if k!='linestyle'} | dict(ls='', ms=5, clip_on=False)
-        for value,shift,face in [('archive', -.13, s['color']), ('final', .13, 'w')]:
-            ax.plot(g[value], np.full(len(g), i+shift), **s, mfc=face, alpha=.9)
+        s = {k:v for k,v in styles[method].items() if k!='linestyle'} | dict(ls='', ms=5 if len(g)<MIN_SEEDS else 3, mew=.8, clip_on=False)
+        for value,shift,face in [('archive', -.16, s['color']), ('final', .16, 'w')]:
+            ax.plot(g[value], np.full(len(g), i+shift), **s, mfc=face, alpha=.8)
             t = seed_table(g, value, BY_PRESET).iloc[0]
-            if t.seeds>=MIN_SEEDS: ax.plot([t.low, t.high], [i+shift]*2, 'k-', lw=1.2); ax.plot(t.iqm, i+shift, 'k|', ms=7, mew=1.5)
+            if t.seeds>=MIN_SEEDS: ax.plot([t.low, t.high], [i+shift]*2, color='.8', lw=5, solid_capstyle='butt', zorder=1); ax.plot(t.iqm, i+shift, 'k|', ms=7, mew=1.3)
     ax.set_yticks(range(len(groups)), [f'{in_words(m)}\n{p}' for (m,p),_ in groups], fontsize=6.5); ax.invert_yaxis()
     ax.plot([], [], 'ko', ms=4, label='all checkpoints'); ax.plot([], [], 'ko', mfc='w', ms=4, label='last checkpoint')
     ax.set_xlabel('Hypervolume (share of box)  better →'); ax.grid(axis='y', visible=False)
@@ -413,6 +413,30 @@ def _finish_part(ax, part, group):
     if ax.get_legend_handles_labels()[0]: ax.legend(fontsize=6.5, loc='upper left', labelspacing=.2)
 
 # %% ../nbs/51_plots.ipynb #93342319
+def _panel(draw, *args):
+    "A figure of one panel with its legend above."
+    ax = draw(*args); _legend(ax.figure, ax, 2)
+    return ax.figure
+
+def study_figures(
+    results,    # Tidy results of one algorithm
+    objectives, # K objectives
+    reference,  # Reference point of hypervolumes on the normalised scale, shape (K,)
+)->dict: # name -> function(columns) -> Figure, or None where there is nothing to show
+    "Every figure of a study."
+    points = vectors(results, objectives); last = objective_pairs(objectives)[-2 if len(objectives)==3 else -1]
+    return dict(
+        pareto_fronts         = lambda columns=3: pareto_fronts(points, objectives, columns),
+        paths                 = lambda columns=3: _panel(plot_paths, points, *last[::-1]),
+        parallel_coordinates  = lambda columns=3: _panel(plot_parallel, points, objectives),
+        hypervolume_runs      = lambda columns=3: _panel(plot_hypervolumes, hypervolume_table(points, objectives, reference)),
+        hypervolume           = lambda columns=3: hypervolume_curves(results, objectives, reference, columns),
+        learning_curves       = lambda columns=3: learning_curves(points, objectives, columns),
+        weights_and_gradients = lambda columns=3: weights_and_gradients(results, objectives, columns),
+        train_rewards         = lambda columns=3: train_rewards(results, objectives, columns),
+        preset_fronts         = lambda columns=3: preset_fronts(points, objectives, columns))
+
+# %% ../nbs/51_plots.ipynb #2947f3b0
 def save_figure(
     fig,  # Figure
     path, # Without suffix; its folder is made
@@ -420,8 +444,11 @@ def save_figure(
     "Write `fig` as PNG and SVG and close it."
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     out = [path.with_name(f'{path.name}.{suffix}') for suffix in ('png', 'svg')]
+    fig.draw_without_rendering(); fig.set_layout_engine('none') # laid out once, not for each file
     for p in out:
-        part = p.with_name(f'.{p.name}'); fig.savefig(part, metadata={'Software':None} if p.suffix=='.png' else {'Date':None, 'Creator':None}, format=p.suffix[1:])
+        part = p.with_name(f'.{p.name}'); fig.savefig(part, format=p.suffix[1:], metadata=_PLAIN[p.suffix])
         os.replace(part, p) # whole or not at all
     plt.close(fig)
     return out
+
+_PLAIN = {'.png':{'Software':None}, '.svg':{'Date':None, 'Creator':None}} # no dates, no versions
