@@ -284,7 +284,7 @@ class MultiObjectiveTrainer(GradientTrainer):
         if not isinstance(args, MultiObjectiveConfig): raise ConfigError('args', type(args).__name__, 'a MultiObjectiveConfig')
         reward_funcs = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         self.objectives = [objective_of(f) for f in reward_funcs]
-        self.weighting = make_weighting(args.weighting, **(args.weighting_options or {})) if weighting is None else make_weighting(weighting)
+        self.weighting = make_weighting(args.weighting if weighting is None else weighting, **(args.weighting_options or {}))
         self.weighting.start(self.objectives)
         check_setting(self, reward_funcs, eval_dataset)
         self.length_rewards = [f for f in reward_funcs if hasattr(f, 'observe')]
