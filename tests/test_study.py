@@ -1,0 +1,118 @@
+"""Tiny runs through the real trainer: killed, resumed, gathered; and what happens when one goes wrong."""
+import shutil, subprocess, sys, time
+from dataclasses import fields
+from pathlib import Path
+import pandas as pd, papermill, pytest, yaml
+from mora.errors import ConfigError
+from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
+from mora.study import find_grid, gather, grid_configs, read_grid
+
+ROOT = Path(__file__).parents[1]
+TINY = dict(prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=2, checkpoint_every=2)
+MORA = [sys.executable, '-c', 'import sys; from mora.cli import main; sys.exit(main())']
+
+def start(*words, **kwargs): # a `mora` of its own, in a group of its own
+    return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kwargs)
+
+def kill_when(process, reached, limit=120):
+    "kill -9 as soon as `reached()`."
+    end = time.time()+limit
+    while not reached() and process.poll() is None and time.time()<end: time.sleep(.02)
+    assert process.poll() is None, process.communicate()[0]
+    process.kill(); process.wait()
+
+def numbers(folder): # everything but wall time
+    return load_run(folder).metrics.drop(columns='seconds')
+
+def options(config): return [w for k,v in config.items() for w in (f'--{k}', str(v))]
+
+def test_killed_run_ends_like_an_uninterrupted_one(tmp_path):
+    settings = TINY | dict(steps=8, weighting='hypervolume', seed=3)
+    whole = run_experiment(ExperimentConfig(**settings), tmp_path/'whole')
+    kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=5)
+    assert not (tmp_path/'killed'/'metrics.parquet').exists() and last_checkpoint(tmp_path/'killed')
+    again = start('train', '--out', tmp_path/'killed', *options(settings))
+    said = again.communicate()[0]
+    assert again.returncode==0, said
+    pd.testing.assert_frame_equal(numbers(tmp_path/'killed'), whole.metrics.drop(columns='seconds'), check_exact=True)
+    same = [(tmp_path/f/'model'/'model.safetensors').read_bytes() for f in ('whole', 'killed')]
+    assert same[0]==same[1]
+
+def test_half_written_checkpoint_is_not_used(tmp_path):
+    config = ExperimentConfig(**TINY, steps=4)
+    whole = run_experiment(config, tmp_path/'run')
+    (tmp_path/'run'/'metrics.parquet').unlink()
+    state = tmp_path/'run'/'checkpoint-4'/'trainer_state.json'
+    state.write_text(state.read_text()[:100])
+    assert last_checkpoint(tmp_path/'run').name=='checkpoint-2'
+    again = run_experiment(config, tmp_path/'run')
+    pd.testing.assert_frame_equal(again.metrics.drop(columns='seconds'), whole.metrics.drop(columns='seconds'), check_exact=True)
+
+def test_killed_between_training_and_metrics(tmp_path):
+    config = ExperimentConfig(**TINY, steps=2)
+    whole = run_experiment(config, tmp_path/'run')
+    (tmp_path/'run'/'metrics.parquet').unlink()
+    shutil.rmtree(tmp_path/'run'/'model')
+    pd.testing.assert_frame_equal(run_experiment(config, tmp_path/'run').metrics, whole.metrics, check_exact=True) # not a step trained again
+    assert (tmp_path/'run'/'model'/'model.safetensors').exists()
+
+def test_finished_run_is_left_alone_and_other_settings_refused(tmp_path):
+    config = ExperimentConfig(**TINY, steps=1)
+    run_experiment(config, tmp_path/'run')
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path/'run').rglob('*')}
+    assert run_experiment(config, tmp_path/'run').final().keys()=={'accuracy', 'conciseness', 'clarity'}
+    with pytest.raises(ConfigError, match='seed: got 7, expected 0, with which'): run_experiment(ExperimentConfig(**TINY, steps=1, seed=7), tmp_path/'run')
+    assert before=={p: p.stat().st_mtime_ns for p in (tmp_path/'run').rglob('*')}
+
+def test_reward_of_the_wrong_length(tmp_path, monkeypatch):
+    import mora.experiment as experiment
+    task = experiment.run_task(ExperimentConfig(**TINY, steps=1))
+    task.rewards[2].__class__ = type('Short', (type(task.rewards[2]),), {'__call__': lambda self, completions, **columns: [1.]*(len(completions)-1)})
+    monkeypatch.setattr(experiment, 'run_task', lambda config: task)
+    with pytest.raises(ValueError, match='clarity.* 3 rewards.* 4 '): run_experiment(ExperimentConfig(**TINY, steps=1), tmp_path/'run')
+    assert not (tmp_path/'run').exists()
+
+@pytest.fixture
+def grid(tmp_path):
+    (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook=str(ROOT/'nbs'/'experiments'/'train.ipynb'), shared=TINY | dict(steps=8),
+        blocks=[dict(weighting=['hypervolume', 'fixed'], preset=['balanced'])])))
+    return tmp_path/'tiny.yaml'
+
+def test_killed_study_goes_on(tmp_path, grid):
+    names = [c.name for c in grid_configs(read_grid(grid))]
+    steps = lambda: [read_progress(tmp_path/'runs'/n) or 0 for n in names]
+    kill_when(start('study', grid, '--out', tmp_path/'runs'), lambda: min(steps())>=3)
+    again = start('study', grid, '--out', tmp_path/'runs')
+    said = again.communicate()[0]
+    assert again.returncode==0, said
+    assert '2 to go on with' in said and all(f'] {n}: accuracy' in said for n in names)
+    for config in grid_configs(read_grid(grid)):
+        whole = run_experiment(config, tmp_path/'whole'/config.name)
+        pd.testing.assert_frame_equal(numbers(tmp_path/'runs'/config.name), whole.metrics.drop(columns='seconds'), check_exact=True)
+        assert (tmp_path/'runs'/config.name/'train.ipynb').exists()
+    results = pd.read_parquet(tmp_path/'runs'/'results.parquet')
+    pd.testing.assert_frame_equal(results, gather(tmp_path/'runs'))
+    assert set(results.run)==set(names) and [o['name'] for o in results.attrs['objectives']]==['accuracy', 'conciseness', 'clarity']
+    done = start('study', grid, '--out', tmp_path/'runs')
+    assert '2 finished before' in done.communicate()[0] and done.returncode==0
+
+def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
+    said = yaml.safe_load(grid.read_text())
+    said['shared']['steps'] = 2
+    said['blocks'] = [dict(model=[str(tmp_path/'no-policy')]), {}]
+    (tmp_path/'no-policy').mkdir()
+    grid.write_text(yaml.safe_dump(said))
+    study = start('study', grid, '--out', tmp_path/'runs', '--workers', 1)
+    text = study.communicate()[0]
+    assert study.returncode==1
+    bad = tmp_path/'runs'/'no-policy-grpo-fixed-balanced-s0'/'train.failed.ipynb'
+    assert str(bad) in text and bad.exists() and '1 of 2 runs failed' in text
+    assert (tmp_path/'runs'/'grpo-fixed-balanced-s0'/'metrics.parquet').exists()
+
+def test_notebook_has_every_setting_with_its_help():
+    has = papermill.inspect_notebook(str(ROOT/'nbs'/'experiments'/'train.ipynb'))
+    for f in fields(ExperimentConfig): assert f.name in has and has[f.name]['help'].split(',')[0].replace('"', '')==f.metadata['help'].split(',')[0].replace('"', ''), f.name
+    assert set(has)=={f.name for f in fields(ExperimentConfig)} | {'folder'}
+
+def test_grids_are_what_the_study_needs():
+    assert [len(grid_configs(read_grid(find_grid(n)), s)) for n,s in (('quick', None), ('quick', 3), ('paper', 1), ('paper', 3))]==[7, 21, 21, 63]
