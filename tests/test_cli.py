@@ -1,0 +1,86 @@
+"""The command line: help at once, a mistake in one line with exit code 2, nothing left half-written."""
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mora.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def mora(capsys, *words):
+    "(exit code, what was printed, lines of the error stream)"
+    try:
+        code = main(list(map(str, words)))
+    except SystemExit as stopped:
+        code = stopped.code
+    out, err = capsys.readouterr()
+    return code, out, err.strip().splitlines()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["study", "--help"], ["report", "--help"]])
+def test_help_is_quick_and_has_examples(words):
+    begun = time.time()
+    said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.cli import main; main()", *words], capture_output=True, text=True)
+    assert said.returncode == 0 and "examples:\n  mora " in said.stdout
+    assert not any(f"| {package}\n" in said.stderr.replace("|  ", "| ") for package in ("torch", "pandas", "transformers", "trl"))
+    assert time.time() - begun < 2  # .2 s on an idle machine
+
+
+MISTAKES = {  # command -> what its one line must say
+    "train --wieghting fixed": ["wieghting: got 'fixed'", "weighting"],
+    "train --weighting magic": ["weighting: got 'magic'", "fixed, gradient, hypervolume"],
+    "train --algorithm ppo": ["algorithm: got 'ppo'", "grpo, rloo, reinforce"],
+    "train --task algebra": ["task: got 'algebra'", "embedded, embedded-hard, math500"],
+    "train --preset speedy": ["got 'speedy'", "accuracy-focused, balanced, efficiency-focused"],
+    "train --preset [1.5,-.25,-.25]": ["got [1.5, -0.25, -0.25]"],
+    "train --preset [.nan,.5,.5]": ["got [nan, 0.5, 0.5]"],
+    "train --preset [.5,.5,.5]": ["got [0.5, 0.5, 0.5]", "sum to 1"],
+    "train --preset [.5,.5]": ["got [0.5, 0.5]", "3 numbers"],
+    "train --num-generations 1": ["num_generations: got 1", "2"],
+    "train --algorithm rloo --num-generations 1": ["num_generations: got 1", "2"],
+    "train --steps many": ["steps: got 'many'", "a whole number"],
+    "train --steps 0": ["steps: got 0", "at least 1"],
+    "train --learning-rate -1": ["learning_rate: got -1.0", "above 0"],
+    "train --weighting-options '{speed: 2}'": ["speed"],
+    "train --trainer-options '{use_vlm: true}'": ["use_vlm: got"],
+    "train --model nowhere": ["model: got 'nowhere'", "a folder, or a hub id"],
+    "train --task data.jsonl --model nowhere": ["prompt_column: got 'prompt'", "problem, answer"],
+    "train --task data.jsonl --model nowhere --prompt-column problem --answer-column solution": ["answer_column: got 'solution'", "problem, answer"],
+    "train --task math500": ["model: got None"],
+    "study": ["GRID"],
+    "study quik": ["grid: got 'quik'", "paper, quick"],
+    "study quick --seeds 0": ["seeds: got 0", "at least 1"],
+    "study quick --workers two": ["workers: got 'two'", "a whole number"],
+    "study quick --set step=4": ["step: got '4'", "steps"],
+    "study quick --set steps": ["--set: got 'steps'", "field=value"],
+    "study quick --set preset=[.5,.5,.5]": ["sum to 1"],
+    "study quick --set task=data.jsonl model=nowhere": ["prompt_column: got 'prompt'"],
+    "study quick --sets steps=4": ["sets: got", "set"],
+    "report runs/nothing": ["runs/nothing"],
+    "trian": ["trian"],
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "nbs").symlink_to(ROOT / "nbs")  # a place of its own that has the grids
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(dict(problem=f"1+{i}", answer=str(i + 1))) for i in range(10)))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = mora(capsys, *shlex.split(command))
+    assert code == 2 and len(err) == 1, (code, out, err)
+    for part in MISTAKES[command]:
+        assert part in err[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.jsonl", "nbs"]
+
+
+def test_hub_id_without_network(tmp_path):
+    said = subprocess.run([sys.executable, "-c", "from mora.cli import main; import sys; sys.exit(main())", "train", "--task", "no-such-owner/no-such-data", "--model", "embedded"],
+        capture_output=True, text=True, cwd=tmp_path, env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PATH": "/usr/bin:/bin"})
+    assert said.returncode == 2 and "task: got 'no-such-owner/no-such-data'" in said.stderr and len(said.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
