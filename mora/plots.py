@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
-from .analysis import (BY_PRESET, MIN_SEEDS, hypervolume_table, hypervolumes, initial_point, iqm, mark_front,
+from .analysis import (BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table, hypervolumes, initial_point, iqm, mark_front,
     seed_table, study_objectives, vectors, with_method)
 
 # %% ../nbs/51_plots.ipynb #72d1f515
@@ -38,15 +38,16 @@ def paper_style(): # Context in which figures are made and saved; a notebook doe
 _COLORS  = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#000000']
 _MARKERS = 'osD^vPX'
 _LINES   = ['-', (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2))]
-_KNOWN   = ['fixed', 'hypervolume', 'gradient'] # the paper's methods look the same in every figure
+_WIDTHS,_SIZES = [2.4, 1.3, 1.2], [6.5, 4.2, 3.6] # the first is broader: where two methods do the same, both are seen
 
 def method_styles(
     methods, # Names of the methods in a figure
-)->dict: # name -> dict(color, marker, linestyle), for `plot`
+)->dict: # name -> dict(color, marker, linestyle, lw, ms), for `plot`
     "How each method is drawn; the paper's three always alike, others in the order given."
-    names = _KNOWN + [m for m in dict.fromkeys(methods) if m not in _KNOWN]
+    names = METHODS + [m for m in dict.fromkeys(methods) if m not in METHODS]
     looks = itertools.cycle(zip(_COLORS, _MARKERS, _LINES, strict=True))
-    return {n:dict(color=c, marker=m, linestyle=l) for n,(c,m,l) in zip(names, looks, strict=False) if n in set(methods)}
+    return {n:dict(color=c, marker=m, linestyle=l, lw=_WIDTHS[min(i, 2)], ms=_SIZES[min(i, 2)])
+            for i,(n,(c,m,l)) in enumerate(zip(names, looks, strict=False)) if n in set(methods)}
 
 # %% ../nbs/51_plots.ipynb #382ad04d
 _WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based',
@@ -88,7 +89,7 @@ class _Readable(ticker.Locator):
         for steps in ([1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 7], np.arange(1, 10, .5)):
             ticks = [s*10.**e for e in range(-1, 7) for s in steps if low<=s*10.**e<=high]
             if len(ticks)>=3: return ticks
-        return ticker.MaxNLocator(5).tick_values(low, high)
+        return ticker.MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
 
 # %% ../nbs/51_plots.ipynb #63fb1c25
 def plot_front(
@@ -105,7 +106,7 @@ def plot_front(
         s,on = styles[method],g[g['front']].sort_values([x.name, y.name])
         ax.plot(*g.loc[~g['front'], [x.name, y.name]].to_numpy().T, color='.72', marker=s['marker'], ls='', ms=2.5, mew=0, zorder=1)
         ax.plot(*on[[x.name, y.name]].to_numpy().T, **s, drawstyle='steps-pre' if x.direction=='max' else 'steps-post', # never claims more than was reached
-            mec='w', mew=.4, ms=4.5, zorder=3, label=in_words(method))
+            mec='w', mew=.4, zorder=3, label=in_words(method))
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
     return ax
 
@@ -200,8 +201,8 @@ def plot_paths(
     markers = dict(zip(points['preset'].unique(), itertools.cycle(_PRESET_MARKERS), strict=False))
     for (_,method,preset),g in points.sort_values('step').groupby(['run', 'method', 'preset'], sort=False):
         xy,s = g[[x.name, y.name]].to_numpy(),styles[method]
-        ax.plot(*xy.T, color=s['color'], ls=s['linestyle'], lw=.8, alpha=.8, zorder=2)
-        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=7, mec='k', mew=.6, ls='', zorder=3)
+        ax.plot(*xy.T, color=s['color'], ls=s['linestyle'], lw=.7*s['lw'], alpha=.8, zorder=2)
+        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=2.5+1.2*s['ms'], mec='k', mew=.5, ls='', zorder=3)
     for method,s in styles.items(): ax.plot([], [], color=s['color'], ls=s['linestyle'], label=in_words(method))
     for preset,m in markers.items(): ax.plot([], [], color='w', marker=m, mec='k', mew=.6, ms=6, ls='', label=in_words(preset))
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
@@ -223,7 +224,7 @@ def plot_parallel(
     for method,g in scaled.groupby(on['method'], sort=False):
         s = styles[method]
         for row in g.to_numpy(): ax.plot(row, color=s['color'], ls=s['linestyle'], lw=.5, alpha=.45)
-        ax.plot(g.mean().to_numpy(), **s, lw=2.2, ms=6, mec='w', mew=.6, zorder=3, label=in_words(method))
+        ax.plot(g.mean().to_numpy(), **(s | dict(lw=1+s['lw'], ms=2+s['ms'])), mec='w', mew=.6, zorder=3, label=in_words(method))
     return _parallel_axes(ax, objectives, ends)
 
 # %% ../nbs/51_plots.ipynb #01ddfb29
@@ -249,13 +250,14 @@ def plot_curves(
     "A value over training: thin lines for runs, a bold one for each method's interquartile mean."
     ax = ax or plt.subplots(figsize=(COLUMN, 2.2), layout='constrained')[1]
     styles = styles or method_styles(rows['method'].unique())
-    for method,g in rows.groupby('method', sort=False):
-        s = {**styles[method], **({} if markers else dict(marker=None))}
-        wide = g.pivot_table(index='step', columns='run', values='value')
+    for method,look in styles.items(): # in this order, the broadest below
+        s = {**look, **({} if markers else dict(marker=None))}
+        wide = rows[rows['method']==method].pivot_table(index='step', columns='run', values='value')
+        if wide.empty: continue
         if smooth>1 or wide.shape[1]>1: ax.plot(wide, color=s['color'], lw=.5, alpha=.4)
         bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True, min_periods=1).mean()
-        ax.plot(bold.index, bold, **s, ms=3, mec='w', mew=.3, label=in_words(method))
-    ax.set_xlabel('Training step'); ax.margins(x=.02)
+        ax.plot(bold.index, bold, **(s | dict(ms=.75*s['ms'])), mec='w', mew=.3, label=in_words(method))
+    ax.set_xlabel('Training step'); ax.margins(x=.02); ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     return ax
 
 # %% ../nbs/51_plots.ipynb #20693a05
@@ -340,7 +342,7 @@ def plot_hypervolumes(
     styles,groups = styles or method_styles(table['method'].unique()),list(table.groupby(['method', 'preset'], sort=False))
     ax = ax or plt.subplots(figsize=(COLUMN, .6+.3*len(groups)), layout='constrained')[1]
     for i,((method,_),g) in enumerate(groups):
-        s = {k:v for k,v in styles[method].items() if k!='linestyle'} | dict(ls='', ms=5 if len(g)<MIN_SEEDS else 3, mew=.8, clip_on=False)
+        s = dict(color=styles[method]['color'], marker=styles[method]['marker'], ls='', ms=5 if len(g)<MIN_SEEDS else 3, mew=.8, clip_on=False)
         for value,shift,face in [('archive', -.16, s['color']), ('final', .16, 'w')]:
             ax.plot(g[value], np.full(len(g), i+shift), **s, mfc=face, alpha=.8)
             t = seed_table(g, value, BY_PRESET).iloc[0]
@@ -367,7 +369,7 @@ def plot_by_name(
         if smooth>1 or wide.shape[1]>1: ax.plot(wide, color=color, lw=.5, alpha=.35)
         bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True, min_periods=1).mean()
         ax.plot(bold.index, bold, color=color, ls=ls, label=text)
-    ax.set_xlabel('Training step'); ax.margins(x=.02)
+    ax.set_xlabel('Training step'); ax.margins(x=.02); ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     return ax
 
 # %% ../nbs/51_plots.ipynb #810714df
@@ -399,14 +401,16 @@ def weights_and_gradients(
     fig,axes = _grid(len(groups), len(rows), columns, 1.8)
     for row,group in zip(axes, groups, strict=True):
         for ax,(part,r) in zip(row, rows.items(), strict=True):
-            plot_by_name(r[(r['method']==group[0]) & (r['preset']==group[1])], words[part], ax, 1 if part=='weights' else smooth)
+            mine = {n:t for n,t in words[part].items() if n in set(r['name'])}
+            plot_by_name(r[(r['method']==group[0]) & (r['preset']==group[1])], mine, ax, 1 if part=='weights' else smooth)
             _finish_part(ax, part, group)
     return fig
 
 def _finish_part(ax, part, group):
     "Axis words, limits and legend of one panel."
     ax.set(ylabel=_PARTS[part], title=f'{in_words(group[0])}, {group[1]}')
-    if part=='weights': ax.set_ylim(0, 1)
+    if part=='weights':
+        low,high = ax.get_ylim(); room = max(.05, .25*(high-low)); ax.set_ylim(max(0, low-room), min(1, high+2*room)) # never so close that noise looks like a move
     else:
         ax.axhline(0, color='.4', lw=.6, zorder=1)
         low,high = ax.get_ylim(); ax.set_ylim(low, high+.45*(high-low)) # room for the legend
@@ -444,10 +448,10 @@ def save_figure(
     "Write `fig` as PNG and SVG and close it."
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
     out = [path.with_name(f'{path.name}.{suffix}') for suffix in ('png', 'svg')]
-    fig.draw_without_rendering(); fig.set_layout_engine('none') # laid out once, not for each file
     for p in out:
         part = p.with_name(f'.{p.name}'); fig.savefig(part, format=p.suffix[1:], metadata=_PLAIN[p.suffix])
-        os.replace(part, p) # whole or not at all
+        os.replace(part, p)               # whole or not at all
+        fig.set_layout_engine('none')     # laid out once, not for each file
     plt.close(fig)
     return out
 
