@@ -7,17 +7,23 @@ __all__ = ['PIECE', 'HABITS', 'POLICIES', 'words_of', 'make_tokenizer', 'make_po
            'imitate', 'complete', 'objective_vector', 'save_policy', 'warm_start', 'load_policy', 'main']
 
 # %% ../nbs/21_policies.ipynb #52c11e0a
-import argparse,json,math,os,random,re,sys,tempfile
+import argparse
+import json
+import math
+import os
+import random
+import re
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 import torch
 from tokenizers import Regex,Tokenizer,decoders,models,pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM,AutoTokenizer,LlamaConfig,LlamaForCausalLM,PreTrainedTokenizerFast
 from transformers.utils import logging
 from .errors import ConfigError,one_of
-from .tasks import MARKERS,NAMES,RANGES,TALKS,Problem,Style,draw,hub,load_task,solve,split_of
+from .tasks import MARKERS,NAMES,RANGES,TALKS,Style,draw,hub,load_task,solve,split_of
 
 # %% ../nbs/21_policies.ipynb #a3fda2fd
 PIECE = r'\\boxed\{|\}|\d+|[A-Za-z]+|\n|[^\s\w]' # a word, a number, a sign, the end of a line
@@ -48,7 +54,7 @@ def make_tokenizer()->PreTrainedTokenizerFast: # Pads on the left, for generatio
 def make_policy(
     tokenizer,  # Its vocabulary
     seed:int=0, # Of the initial weights
-    layers:int=3, width:int=64, heads:int=4, ff:int=168, # Its size
+    layers:int=2, width:int=64, heads:int=4, ff:int=168, # Its size
 )->LlamaForCausalLM:
     "A fresh, untrained policy."
     torch.manual_seed(seed)
@@ -71,14 +77,14 @@ class Habit:
         return Style(merge or 0., merge is None, pick(MARKERS, self.markers), pick(TALKS, self.talk), rng.random()*100<self.box)
 
 HABITS = dict(
-    Tom  = Habit((80,  0, 12,  8), (10, 10, 45, 35), (20, 50, 20, 10), 95),
-    Anna = Habit((70,  0, 20, 10), (70, 10, 10, 10), (20, 50, 15, 15), 95),
-    Sam  = Habit((25,  0, 60, 15), (10, 10, 50, 30), (20, 50, 20, 10), 95),
-    Mia  = Habit((20,  0, 20, 60), (60, 10, 15, 15), (40, 40, 10, 10), 95),
-    Ben  = Habit((25,  0, 60, 15), (70, 10, 10, 10), (15, 15, 60, 10), 95),
-    Eva  = Habit((65,  0, 20, 15), (20, 50, 15, 15), (15, 15, 55, 15), 95),
-    Leo  = Habit((60,  0, 25, 15), (15, 10, 45, 30), (15, 10, 60, 15), 40),
-    Zoe  = Habit((60,  0, 25, 15), (20, 45, 20, 15), (20, 10, 10, 60), 80))
+    Tom  = Habit((70, 15,  7,  8), (10, 10, 30, 50), (30, 45, 15, 10), 95),
+    Anna = Habit((55, 20, 15, 10), (70, 10,  8, 12), (30, 45, 15, 10), 95),
+    Sam  = Habit((20, 35, 35, 10), (10, 10, 30, 50), (30, 45, 15, 10), 95),
+    Mia  = Habit((20, 15, 15, 50), (60, 10, 10, 20), (35, 45, 10, 10), 95),
+    Ben  = Habit((20, 35, 35, 10), (70, 10,  8, 12), (25, 15, 50, 10), 95),
+    Eva  = Habit((60, 20, 10, 10), (20, 50, 10, 20), (25, 15, 50, 10), 95),
+    Leo  = Habit((55, 20, 15, 10), (15, 10, 30, 45), (25, 10, 10, 55), 40),
+    Zoe  = Habit((25, 15, 15, 45), (20, 45, 12, 23), (30, 45, 15, 10), 80))
 
 # %% ../nbs/21_policies.ipynb #65abb467
 def lesson(
@@ -121,7 +127,7 @@ def imitate(
     tokenizer,       # Its words
     within:'Range',  # What problems may occur
     seed:int=0,      # Of the problems and styles
-    updates:int=1800,# How many
+    updates:int=2000,# How many
     bar:bool=True,   # Show progress
 )->list: # Loss of each update
     "Losses while `model` learns to write solutions."
@@ -196,7 +202,7 @@ def warm_start(
     name:str='embedded', # "embedded" or "embedded-hard"
     seed:int=0,          # Of weights, problems and styles
     folder=None,         # Where to put the policy; must not exist yet. None: nowhere
-    updates:int=1800,    # About two minutes on one core
+    updates:int=2000,    # About two minutes on one core
     bar:bool=True,       # Show progress
 )->tuple: # model, tokenizer, record
     "A policy that has imitated solutions, and how well it does."

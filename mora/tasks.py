@@ -9,7 +9,9 @@ __all__ = ['NAMES', 'THINGS', 'EVENTS', 'RANGES', 'SPLITS', 'MARKERS', 'TALKS', 
            'column', 'three_splits', 'table_task', 'load_dataset_task', 'math_rows', 'math_task', 'load_task']
 
 # %% ../nbs/20_tasks.ipynb #6c8f8003
-import hashlib,os,random
+import hashlib
+import os
+import random
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
 from functools import partial
@@ -66,7 +68,7 @@ class Problem:
 class Range:
     "What problems are drawn from."
     start:tuple  = (2, 12) # Smallest and largest first count
-    events:tuple = (2, 4)  # Fewest and most events
+    events:tuple = (2, 5)  # Fewest and most events
     amount:int   = 5       # Largest number added or taken away
     most:int     = 30      # Largest count at any time; the smallest is 1
 
@@ -159,7 +161,7 @@ def solve(
     "A correct solution of `problem` in the given style."
     rng = rng or random.Random(problem.prompt)
     he,talk = NAMES[problem.name],style.talk
-    lines = dict(none=[], restate=[f'Let me read the problem again. {problem.story}'], tell=[f'We want to know the number of {problem.thing} now.'],
+    lines = dict(none=[], restate=[f'Let me read the problem again. {problem.story}'], tell=['Let me think about this carefully.', f'We want to know the number of {problem.thing} now.'],
                  praise=['Let me think about this carefully.'])[talk]
     steps = [] if style.direct else equations(problem, style.merge, rng)
     for i,(equation,phrases) in enumerate(steps):
@@ -167,7 +169,7 @@ def solve(
         events = f'{he if head.endswith(", ") else he.capitalize()} {" and ".join(phrases)}, which means '
         lines.append(head + (events if talk=='tell' else '') + equation + (', which is right.' if talk=='praise' else ''))
     if style.direct: lines += [m+t for m,t in zip([mark(i, 2, style.marker) for i in range(2)], ('read the problem.', 'think.')) if m]
-    if talk in ('restate', 'praise') and rng.random()<.6: lines.append('Wait. Let me check again. Yes, it is still correct.')
+    if talk in ('restate', 'praise'): lines.append('Wait. Let me check again. Yes, it is still correct.')
     answer = f'\\boxed{{{problem.answer}}}' if style.box else problem.answer
     last = mark(1, 2, style.marker) if len(steps)==1 else ''
     lines.append(last + ('The answer is ' if talk!='none' or not style.box or rng.random()<.3 else '') + answer + '.')
@@ -214,7 +216,7 @@ def embedded_task(
 )->Task:
     "Word problems for the embedded policy."
     sets = [problem_set(*args, RANGES[name]) for args in (('train', train_size, seed), ('validation', validation_size, 0), ('test', test_size, 0))]
-    return Task(name, *sets, paper_rewards(80.), max_completion_length=96)
+    return Task(name, *sets, paper_rewards(80.), max_completion_length=112)
 
 # %% ../nbs/20_tasks.ipynb #15d8b48b
 READERS = {'.csv': partial(pd.read_csv, dtype=str), '.parquet': pd.read_parquet, '.json': partial(pd.read_json, dtype=False, convert_dates=False),
@@ -242,7 +244,9 @@ def read_path(
 @contextmanager
 def hub(timeout:float=3.): # Seconds to wait for the hub
     "Within it, hub ids resolve: from the network if the hub answers, else at once from the local cache alone."
-    import datasets,httpx,huggingface_hub
+    import datasets
+    import httpx
+    import huggingface_hub
     try: httpx.head(huggingface_hub.constants.ENDPOINT, timeout=timeout); online = True
     except httpx.HTTPError: online = False
     offline = huggingface_hub.constants.HF_HUB_OFFLINE or not online
