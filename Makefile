@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM = false
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|' 2>/dev/null || true
 	@echo
-	@echo "  e.g.  make study GRID=paper SEEDS=1      runs/paper, figures/, figures/report.html"
+	@echo "  e.g.  make study GRID=paper SEEDS=1      runs in runs/paper, report in figures/paper_report.html"
 
 .venv/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PYTHON=$(PYTHON): got `$(PYTHON) -V 2>&1`, expected Python 3.11 or newer"; exit 2; }

@@ -19,6 +19,9 @@ _PUBLIC = dict(
     policies='load_policy',
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
     experiment='ExperimentConfig Run run_experiment load_run',
+    study='gather',
+    analysis='load_results',
+    report='make_report',
 ) | {'weighting.core': 'PRESETS Weighting FixedWeighting check_weighting make_weighting weighting_names',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}

@@ -138,7 +138,7 @@ class AccuracyReward:
         if self.column not in columns: raise ConfigError('column', self.column, 'a column of the data set: one of ' + ', '.join(sorted(columns)))
         return [self.score(_text(c), truth) for c,truth in zip(completions, columns[self.column], strict=True)]
 
-# %% ../nbs/01_rewards.ipynb #ce8c253d
+# %% ../nbs/01_rewards.ipynb #09380339
 class ConcisenessReward:
     "1 if a completion has fewer tokens than the mean of all completions so far, else 0. Stateful: keeps that mean."
     __name__ = 'conciseness'
@@ -168,7 +168,7 @@ class ConcisenessReward:
         return dict(tokens=self.tokens, count=self.count)
     def load_state_dict(self, state): self.tokens,self.count = int(state['tokens']),int(state['count'])
 
-# %% ../nbs/01_rewards.ipynb #91e1a343
+# %% ../nbs/01_rewards.ipynb #99d7e26f
 _BOX        = re.compile(r'\\boxed\{\s*[^}\s][^}]*\}')
 _ENUMERATOR = re.compile(r'(?:^|[\s(])(?:step\s*)?(?:\d+|[a-z]|[ivxlcdm]+)[).:-]|(?:^|\s)[-*•]\s+', re.I|re.M)
 _ORDINAL    = re.compile(r'\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|then)\b', re.I)
@@ -185,14 +185,14 @@ def is_clear(
     "True if `text` has a non-empty \\boxed{} and at least two step markers of one kind."
     return bool(_BOX.search(text)) and max(map(len, step_markers(text)))>=2
 
-# %% ../nbs/01_rewards.ipynb #8a0ca4ce
+# %% ../nbs/01_rewards.ipynb #f649517b
 class ClarityReward:
     "1 if the answer is boxed and at least two step markers show the steps, else 0."
     __name__ = 'clarity'
     def __init__(self): self.objective = Objective('clarity', label='clarity (share)')
     def __call__(self, completions, **columns)->list[float]: return [float(is_clear(_text(c))) for c in completions]
 
-# %% ../nbs/01_rewards.ipynb #ee722758
+# %% ../nbs/01_rewards.ipynb #0707b53f
 def objective_of(
     reward_func, # A reward function, reward object, or reward model
 )->Objective:
