@@ -29,7 +29,7 @@ def test_help_is_quick_and_has_examples(words):
     said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.cli import main; main()", *words], capture_output=True, text=True)
     assert said.returncode == 0 and "examples:\n  mora " in said.stdout
     assert not any(f"| {package}\n" in said.stderr.replace("|  ", "| ") for package in ("torch", "pandas", "transformers", "trl"))
-    assert time.time() - begun < 2  # .2 s on an idle machine
+    assert time.time() - begun < 5  # .2 s on an idle machine
 
 
 MISTAKES = {  # command -> what its one line must say
