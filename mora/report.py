@@ -235,7 +235,7 @@ def _section(results, algorithm, objectives, reference, prefix):
     "Everything the page shows of one algorithm."
     points,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
     words,seeds,steps = caption_words(points, objectives),points['seed'].nunique(),points['step']
-    with paper_style(), plt.ioff(): figures = {n:picture(f, f'{prefix}_{n}') for n,f in study_figures(results, objectives, reference).items()}
+    with paper_style(): figures = {n:picture(f, f'{prefix}_{n}') for n,f in study_figures(results, objectives, reference).items()}
     for n,f in figures.items(): f.update(title=CAPTIONS[n][0], text=CAPTIONS[n][1].format(**words)) if f else None
     tables = dict(ends=end_table(points, objectives), volumes=volume_table(points, objectives, reference), fronts=_of_all(front_table(points, objectives, BY_PRESET)))
     if len(validation.merge(points, on=['run', 'step']).query('step>0')): tables['choice'] = choice_table(validation, points, objectives)
