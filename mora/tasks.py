@@ -9,9 +9,7 @@ __all__ = ['NAMES', 'THINGS', 'EVENTS', 'RANGES', 'SPLITS', 'MARKERS', 'TALKS', 
            'column', 'three_splits', 'table_task', 'load_dataset_task', 'math_rows', 'math_task', 'load_task']
 
 # %% ../nbs/20_tasks.ipynb #6c8f8003
-import hashlib
-import os
-import random
+import hashlib,os,random
 from contextlib import contextmanager
 from dataclasses import dataclass,replace
 from functools import partial
@@ -68,7 +66,7 @@ class Problem:
 class Range:
     "What problems are drawn from."
     start:tuple  = (2, 12) # Smallest and largest first count
-    events:tuple = (2, 5)  # Fewest and most events
+    events:tuple = (1, 5)  # Fewest and most events
     amount:int   = 5       # Largest number added or taken away
     most:int     = 30      # Largest count at any time; the smallest is 1
 
@@ -244,9 +242,7 @@ def read_path(
 @contextmanager
 def hub(timeout:float=3.): # Seconds to wait for the hub
     "Within it, hub ids resolve: from the network if the hub answers, else at once from the local cache alone."
-    import datasets
-    import httpx
-    import huggingface_hub
+    import datasets,httpx,huggingface_hub
     try: httpx.head(huggingface_hub.constants.ENDPOINT, timeout=timeout); online = True
     except httpx.HTTPError: online = False
     offline = huggingface_hub.constants.HF_HUB_OFFLINE or not online
