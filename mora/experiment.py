@@ -8,7 +8,7 @@ __all__ = ['KINDS', 'SCHEDULERS', 'TIMES', 'NOT_POLICY', 'cast', 'setting', 'Exp
            'check_trainer_options', 'software', 'commit', 'write_whole', 'save_config', 'read_config', 'check_same',
            'is_finished', 'checkpoint_history', 'checkpoint_step', 'last_checkpoint', 'claimed', 'split_name',
            'seconds_of', 'tidy', 'run_task', 'run_policy', 'trainer_arguments', 'GainState', 'make_trainer', 'standing',
-           'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
+           'columns', 'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
 
 # %% ../nbs/40_experiment.ipynb #e1ee4d26
 import contextlib, difflib, json, math, os, re, shutil
@@ -349,6 +349,8 @@ def standing(
     "Objectives in few words."
     return ' '.join(f'{k} {v:.2f}' if abs(v)<10 else f'{k} {v:.1f}' for k,v in values.items())
 
+def columns(): return shutil.get_terminal_size().columns # 80 where a terminal says 0, with which tqdm would draw nothing
+
 def read_progress(
     folder # Of a run
 )->int|None:
@@ -378,7 +380,7 @@ def train(config, task, folder, progress):
     for c in Path(folder).glob('checkpoint-*'): # what is not whole, or follows what is not whole
         if last is None or checkpoint_step(c)>checkpoint_step(last): shutil.rmtree(c)
     trainer = make_trainer(config, task, folder)
-    with tqdm(total=config.steps, initial=checkpoint_step(last) if last else 0, desc=config.name, unit='step', disable=not progress, dynamic_ncols=True) as bar:
+    with tqdm(total=config.steps, initial=checkpoint_step(last) if last else 0, desc=config.name, unit='step', disable=not progress, ncols=columns()) as bar:
         trainer.add_callback(watcher(folder, bar, [o.name for o in task.objectives]))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 

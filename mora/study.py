@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, asdict
 from pathlib import Path
 import yaml
 from .errors import ConfigError
-from .experiment import ExperimentConfig, cast, check_same, checkpoint_step, has_own_policy, is_finished, known, last_checkpoint, load_run, make_config, preset_name, read_progress, run_task, standing, write_whole
+from .experiment import ExperimentConfig, cast, check_same, checkpoint_step, columns, has_own_policy, is_finished, known, last_checkpoint, load_run, make_config, preset_name, read_progress, run_task, standing, write_whole
 
 # %% ../nbs/41_study.ipynb #fa4f781a
 @dataclass
@@ -205,7 +205,7 @@ def run_jobs(jobs, workers):
     "Run `jobs` under one bar, a line for each that ends; the list of `Outcome`s."
     from tqdm import tqdm
     terminal,ended = sys.stderr.isatty(),[]
-    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step', smoothing=0, dynamic_ncols=True, mininterval=.5 if terminal else 10) as bar:
+    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step', smoothing=0, ncols=columns(), mininterval=.5 if terminal else 10) as bar:
         def tick():
             bar.update(max(0, sum(map(steps_done, jobs))-bar.n))
             if terminal: bar.refresh()

@@ -94,7 +94,7 @@ def test_killed_study_goes_on(tmp_path, grid):
     again = start('study', grid, '--out', tmp_path/'runs')
     said = again.communicate()[0]
     assert again.returncode==0, said
-    assert '2 to go on with' in said and all(f'] {n}: accuracy' in said for n in names)
+    assert '2 to go on with' in said and '100%|' in said and all(f'] {n}: accuracy' in said for n in names)
     for config in grid_configs(read_grid(grid)):
         whole = run_experiment(config, tmp_path/'whole'/config.name)
         pd.testing.assert_frame_equal(numbers(tmp_path/'runs'/config.name), whole.metrics.drop(columns='seconds'), check_exact=True)
