@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 import yaml
 from .errors import ConfigError
-from .experiment import ExperimentConfig, cast, checkpoint_step, known, last_checkpoint, make_config, run_experiment, standing
+from .experiment import ExperimentConfig, cast, checkpoint_step, known, last_checkpoint, make_config, run_experiment
 
 # %% ../nbs/42_cli.ipynb #3bbffe9e
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}
@@ -102,12 +102,14 @@ def do_train(args)->int: # Exit code
     "`mora train`."
     config = make_config({k: parse_value(k, v) for k,v in vars(args).items() if k in SETTINGS})
     folder = Path(args.out or Path('runs')/config.name)
+    config.validate()
+    print(f'{config.name} in {folder}', flush=True)
     try: run = run_experiment(config, folder, progress=True)
     except KeyboardInterrupt:
         last = last_checkpoint(folder)
         print(f'\nstopped; the same command goes on from step {checkpoint_step(last) if last else 0}', file=sys.stderr)
         return 130
-    print(f'{config.name}: {standing(run.final())}\nin {folder}')
+    print(run)
     return 0
 
 # %% ../nbs/42_cli.ipynb #1c9675df

@@ -172,7 +172,8 @@ def validate(self:ExperimentConfig):
     one_of('algorithm', self.algorithm, list(ESTIMATORS))
     make_estimator(self.algorithm, self.num_generations)
     check_task(self)
-    config_weighting(self).start([objective_of(r) for r in paper_rewards(1.)]) # every task has these
+    try: config_weighting(self).start([objective_of(r) for r in paper_rewards(1.)]) # every task has these
+    except ConfigError as e: raise ConfigError('preset', e.value, e.expected) if e.field=='weights' else e from None
     if self.trainer_options: check_trainer_options(self.trainer_options)
     return self
 
@@ -345,9 +346,11 @@ def make_trainer(config, task, folder):
 # %% ../nbs/40_experiment.ipynb #b8342206
 def standing(
     values:dict, # Objective name -> value in natural units
+    objectives,  # Dicts with a name and perhaps a label, such as "length (tokens)"
 )->str:
     "Objectives in few words."
-    return ' '.join(f'{k} {v:.2f}' if abs(v)<10 else f'{k} {v:.1f}' for k,v in values.items())
+    words = {o['name']: o.get('label', '').partition(' (')[0] or o['name'] for o in objectives}
+    return ', '.join(f'{words[k]} {v:.2f}' if abs(v)<10 else f'{words[k]} {v:.1f}' for k,v in values.items())
 
 def columns(): return shutil.get_terminal_size().columns # 80 where a terminal says 0, with which tqdm would draw nothing
 
@@ -359,16 +362,16 @@ def read_progress(
     except (OSError, ValueError, IndexError): return None
 
 # %% ../nbs/40_experiment.ipynb #702c2b61
-def watcher(folder, bar, names):
-    "A callback that writes `progress` and moves `bar`; `names` are the objectives shown."
+def watcher(folder, bar, objectives):
+    "A callback that writes `progress`, moves `bar`, and shows there how `objectives` stand."
     from transformers import TrainerCallback
     class Watcher(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             write_whole(Path(folder)/'progress', lambda path: path.write_text(f'{state.global_step} {state.max_steps}'))
             bar.update(state.global_step-bar.n)
         def on_log(self, args, state, control, logs=None, **kwargs):
-            now = {n: logs[f'eval_test_{n}'] for n in names if f'eval_test_{n}' in logs}
-            if now: bar.set_postfix_str(standing(now))
+            now = {o['name']: logs[f"eval_test_{o['name']}"] for o in objectives if f"eval_test_{o['name']}" in logs}
+            if now: bar.set_postfix_str(standing(now, objectives))
     return Watcher()
 
 # %% ../nbs/40_experiment.ipynb #1540927d
@@ -381,7 +384,7 @@ def train(config, task, folder, progress):
         if last is None or checkpoint_step(c)>checkpoint_step(last): shutil.rmtree(c)
     trainer = make_trainer(config, task, folder)
     with tqdm(total=config.steps, initial=checkpoint_step(last) if last else 0, desc=config.name, unit='step', disable=not progress, ncols=columns()) as bar:
-        trainer.add_callback(watcher(folder, bar, [o.name for o in task.objectives]))
+        trainer.add_callback(watcher(folder, bar, [asdict(o) for o in task.objectives]))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 # %% ../nbs/40_experiment.ipynb #c315d8a0
@@ -413,6 +416,7 @@ class Run:
     def final(self, split='test')->dict: # Objective -> value in natural units
         "Where the policy ended."
         return self.values(split)[[o['name'] for o in self.facts['objectives']]].iloc[-1].to_dict()
+    def __str__(self): return f"{self.config.name}: {standing(self.final(), self.facts['objectives'])}"
 
 def load_run(
     folder # Of a finished run

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, asdict
 from pathlib import Path
 import yaml
 from .errors import ConfigError
-from .experiment import ExperimentConfig, cast, check_same, checkpoint_step, columns, has_own_policy, is_finished, known, last_checkpoint, load_run, make_config, preset_name, read_progress, run_task, standing, write_whole
+from .experiment import ExperimentConfig, cast, check_same, checkpoint_step, columns, has_own_policy, is_finished, known, last_checkpoint, load_run, make_config, preset_name, read_progress, run_task, write_whole
 
 # %% ../nbs/41_study.ipynb #fa4f781a
 @dataclass
@@ -141,7 +141,7 @@ def run_job(
         return Outcome(job.name, 'failed', f'FAILED, {failure(error)}; see {bad}', time.time()-begun)
     os.replace(part, job.executed)
     bad.unlink(missing_ok=True)
-    return Outcome(job.name, 'finished', standing(load_run(job.folder).final()), time.time()-begun)
+    return Outcome(job.name, 'finished', str(load_run(job.folder)).partition(': ')[2], time.time()-begun)
 
 # %% ../nbs/41_study.ipynb #e0337075
 def each_outcome(
