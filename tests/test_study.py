@@ -111,7 +111,7 @@ def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     said['blocks'] = [dict(model=[str(tmp_path/'no-policy')]), {}]
     (tmp_path/'no-policy').mkdir()
     grid.write_text(yaml.safe_dump(said))
-    study = start('study', grid, '--out', tmp_path/'runs', '--workers', 1)
+    study = start('study', grid, '--out', tmp_path/'runs')
     text = study.communicate()[0]
     assert study.returncode==1
     bad = tmp_path/'runs'/'no-policy-grpo-fixed-balanced-s0'/'train.failed.ipynb'
