@@ -7,16 +7,11 @@ __all__ = ['PIECE', 'HABITS', 'POLICIES', 'words_of', 'make_tokenizer', 'make_po
            'imitate', 'complete', 'objective_vector', 'save_policy', 'warm_start', 'load_policy', 'main']
 
 # %% ../nbs/21_policies.ipynb #52c11e0a
-import argparse
-import json
-import math
-import os
-import random
-import re
-import sys
-import tempfile
+import argparse,json,math,os,random,re,sys,tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 import torch
 from tokenizers import Regex,Tokenizer,decoders,models,pre_tokenizers
 from tqdm.auto import tqdm
@@ -227,17 +222,17 @@ def load_policy(
     path = POLICIES/name if name in RANGES else name
     if name in RANGES and not path.exists(): raise ConfigError('model', name, f'a policy in {POLICIES}; make it with: python -m mora.policies {name} --out {path}')
     if not Path(path).exists() and '/' not in str(name): raise ConfigError('model', name, f'one of {", ".join(RANGES)}, a folder, or a hub id such as owner/name')
-    try:
-        if Path(path).exists():
-            with _quiet(): model,tokenizer = AutoModelForCausalLM.from_pretrained(path),AutoTokenizer.from_pretrained(path)
-        else:
-            with hub(): model,tokenizer = AutoModelForCausalLM.from_pretrained(path),AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as e: raise ConfigError('model', str(name), f'a causal language model ({str(e).strip().splitlines()[0]})') from e
+    local = Path(path).exists()
+    with nullcontext(True) if local else hub() as online, _quiet() if local else nullcontext():
+        try: model,tokenizer = AutoModelForCausalLM.from_pretrained(path),AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError) as e:
+            why = str(e).strip().splitlines()[0] if online else 'the hub does not answer, and there is no copy in the cache'
+            raise ConfigError('model', str(name), f'a causal language model: {why}') from e
     tokenizer.padding_side = 'left'
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     return model,tokenizer
 
-# %% ../nbs/21_policies.ipynb #8e99ac4e
+# %% ../nbs/21_policies.ipynb #978f327d
 def main(
     argv:list=None, # Arguments; None for those of the process
 )->int: # Exit code

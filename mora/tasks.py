@@ -217,8 +217,8 @@ def embedded_task(
     return Task(name, *sets, paper_rewards(80.), max_completion_length=112)
 
 # %% ../nbs/20_tasks.ipynb #15d8b48b
-READERS = {'.csv': partial(pd.read_csv, dtype=str), '.parquet': pd.read_parquet, '.json': partial(pd.read_json, dtype=False, convert_dates=False),
-           '.jsonl': partial(pd.read_json, lines=True, dtype=False, convert_dates=False)}
+READERS = {'.csv': partial(pd.read_csv, dtype=str), '.parquet': pd.read_parquet, '.json': partial(pd.read_json, dtype=False),
+           '.jsonl': partial(pd.read_json, lines=True, dtype=False)}
 ALIASES = dict(val='validation', valid='validation', dev='validation') # what others call it
 
 def read_file(path)->pd.DataFrame:
@@ -307,8 +307,8 @@ def table_task(
     "A task from tables; which rows validate and test depends on no seed."
     sets = three_splits({k: Dataset.from_dict(rows(t)) for k,t in tables.items()})
     sets[0] = sets[0].shuffle(seed=seed)
-    sets = [d.select(range(len(d) if n is None else min(n, len(d)))) for d,n in zip(sets, (train_size, validation_size, test_size))]
-    return Task(name, *[d.flatten_indices() for d in sets], paper_rewards(2048.), max_completion_length=2048)
+    sets = [Dataset.from_dict(d[:n]) for d,n in zip(sets, (train_size, validation_size, test_size))]
+    return Task(name, *sets, paper_rewards(2048.), max_completion_length=2048)
 
 def load_dataset_task(
     source:str,                  # A file, a folder, or a hub id
@@ -340,7 +340,9 @@ def math_task(
     hub_id,subset,variable = HUB_TASKS[name]
     path = os.environ.get(variable)
     if path and not Path(path).exists(): raise ConfigError(variable, path, 'a file or folder that exists')
-    return table_task(name, read_path(path) if path else read_hub(hub_id, subset), math_rows, **sizes)
+    try: tables = read_path(path) if path else read_hub(hub_id, subset)
+    except ConfigError as e: raise ConfigError('task', name, f'{e.expected}; a local copy will do, its path in {variable}') from e
+    return table_task(name, tables, math_rows, **sizes)
 
 # %% ../nbs/20_tasks.ipynb #a1e81f2f
 def load_task(
