@@ -7,8 +7,8 @@ __all__ = ['KINDS', 'SCHEDULERS', 'TIMES', 'NOT_POLICY', 'cast', 'setting', 'Exp
            'preset_name', 'run_name', 'check_numbers', 'has_own_policy', 'check_task', 'config_weighting',
            'check_trainer_options', 'software', 'commit', 'write_whole', 'save_config', 'read_config', 'check_same',
            'is_finished', 'checkpoint_history', 'checkpoint_step', 'last_checkpoint', 'claimed', 'split_name',
-           'seconds_of', 'tidy', 'run_task', 'run_policy', 'trainer_arguments', 'GainState', 'make_trainer', 'standing',
-           'columns', 'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
+           'seconds_of', 'tidy', 'run_task', 'run_policy', 'trainer_arguments', 'make_trainer', 'standing', 'columns',
+           'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
 
 # %% ../nbs/40_experiment.ipynb #e1ee4d26
 import contextlib, difflib, json, math, os, re, shutil
@@ -324,14 +324,7 @@ def trainer_arguments(
         save_strategy='steps', save_steps=config.checkpoint_every, save_total_limit=2, logging_steps=1, logging_strategy='steps',
         report_to='none', disable_tqdm=True, bf16=False, gradient_checkpointing=False) | config.trainer_options
 
-# %% ../nbs/40_experiment.ipynb #7445c8ce
-class GainState:
-    "The last hypervolume gain of a trainer, kept in its checkpoints."
-    def __init__(self, trainer): self.trainer = trainer
-    def state_dict(self): return dict(gain=self.trainer.gain)
-    def load_state_dict(self, state): self.trainer.gain = state['gain']
-
-# %% ../nbs/40_experiment.ipynb #870a2821
+# %% ../nbs/40_experiment.ipynb #239ed983
 def make_trainer(config, task, folder):
     "A `MultiObjectiveTrainer` of `config`, with checkpoints in `folder`."
     from transformers import PrinterCallback
@@ -339,11 +332,10 @@ def make_trainer(config, task, folder):
     weighting,(model,tokenizer) = config_weighting(config),run_policy(config)
     args = MultiObjectiveConfig(output_dir=str(folder), **trainer_arguments(config, task, weighting.needs))
     trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, dict(validation=task.validation, test=task.test), weighting=weighting, processing_class=tokenizer)
-    trainer.stateful['gain'] = GainState(trainer)
     trainer.remove_callback(PrinterCallback) # the bar says it better
     return trainer
 
-# %% ../nbs/40_experiment.ipynb #b8342206
+# %% ../nbs/40_experiment.ipynb #5041ef6f
 def standing(
     values:dict, # Objective name -> value in natural units
     objectives,  # Dicts with a name and perhaps a label, such as "length (tokens)"
@@ -361,7 +353,7 @@ def read_progress(
     try: return int((Path(folder)/'progress').read_text().split()[0])
     except (OSError, ValueError, IndexError): return None
 
-# %% ../nbs/40_experiment.ipynb #702c2b61
+# %% ../nbs/40_experiment.ipynb #c9537679
 def watcher(folder, bar, objectives):
     "A callback that writes `progress`, moves `bar`, and shows there how `objectives` stand."
     from transformers import TrainerCallback
@@ -374,7 +366,7 @@ def watcher(folder, bar, objectives):
             if now: bar.set_postfix_str(standing(now, objectives))
     return Watcher()
 
-# %% ../nbs/40_experiment.ipynb #1540927d
+# %% ../nbs/40_experiment.ipynb #78fdf161
 def train(config, task, folder, progress):
     "Train in `folder` up to the checkpoint of the last step."
     from tqdm import tqdm
@@ -387,7 +379,7 @@ def train(config, task, folder, progress):
         trainer.add_callback(watcher(folder, bar, [asdict(o) for o in task.objectives]))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
-# %% ../nbs/40_experiment.ipynb #c315d8a0
+# %% ../nbs/40_experiment.ipynb #702c2b61
 NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json')
 
 def finish(folder):
@@ -399,7 +391,7 @@ def finish(folder):
     (folder/'progress').unlink(missing_ok=True)
     write_whole(folder/'metrics.parquet', tidy(checkpoint_history(last)).to_parquet)
 
-# %% ../nbs/40_experiment.ipynb #8d2ecf20
+# %% ../nbs/40_experiment.ipynb #3705d43d
 @dataclass
 class Run:
     "A finished run: where it is, what was asked for, what came out."
@@ -426,7 +418,7 @@ def load_run(
     if not is_finished(folder): raise ConfigError('folder', str(folder), 'a finished run, with metrics.parquet in it')
     return Run(Path(folder), *read_config(folder), pd.read_parquet(Path(folder)/'metrics.parquet'))
 
-# %% ../nbs/40_experiment.ipynb #c4bb3e8b
+# %% ../nbs/40_experiment.ipynb #1540927d
 def quiet():
     "No warnings and bars of the libraries below us: ours says what matters."
     import logging, warnings, datasets, transformers

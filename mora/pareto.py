@@ -127,15 +127,16 @@ class ParetoArchive:
     ):
         self.reference = _reference(reference)
         self.points = np.empty((0, len(self.reference))) # shape (N, K)
+        self.gain = 0. # of the last point added
     def add(self,
         point, # Objective vector, shape (K,), larger is better
     )->float: # Hypervolume gain, at least 0
         "Keep `point` if it adds hypervolume; returns what it adds."
-        gain = hypervolume_gain(point, self.points, self.reference)
-        if gain>0:
+        self.gain = hypervolume_gain(point, self.points, self.reference)
+        if self.gain>0:
             points = np.vstack([self.points, point])
             self.points = points[pareto_mask(points)]
-        return gain
+        return self.gain
     @property
     def hypervolume(self)->float:
         "Volume that the archive dominates."
@@ -143,12 +144,13 @@ class ParetoArchive:
     def __len__(self): return len(self.points)
     def __repr__(self): return f"ParetoArchive({len(self)} points, hypervolume {self.hypervolume:.4g}, reference {self.reference.tolist()})"
     def state_dict(self)->dict:
-        "Reference and points as plain lists, fit for JSON."
-        return dict(reference=self.reference.tolist(), points=self.points.tolist())
+        "Reference, points and last gain as plain lists and numbers, fit for JSON."
+        return dict(reference=self.reference.tolist(), points=self.points.tolist(), gain=self.gain)
     def load_state_dict(self, state):
-        "Take reference and points from `state`."
+        "Take reference, points and last gain from `state`."
         self.reference = _reference(state['reference'])
         self.points = _rows(state['points'], len(self.reference))
+        self.gain = state['gain']
 
 # %% ../nbs/00_pareto.ipynb #10df570e
 def igd_plus(

@@ -164,7 +164,9 @@ def pareto_fronts(
     for row in range(1+zoom):
         for ax,(x,y) in zip(axes[row], pairs, strict=True):
             plot_front(points, x, y, ax, styles)
-            if row: ax.set(xlim=zoom_limits(points, x, objectives), ylim=zoom_limits(points, y, objectives), title='a closer look')
+            if row:
+                ax.set(xlim=zoom_limits(points, x, objectives), ylim=zoom_limits(points, y, objectives), title='a closer look')
+                if x.measure!='length': ax.xaxis.set_major_locator(ticker.MaxNLocator(3)) # long decimals must not run into each other
     _legend(fig, axes, 4 if columns>1 else 2)
     return fig
 

@@ -53,8 +53,11 @@ def named_reward(reward_func):
     name = objective_of(reward_func).name
     @functools.wraps(reward_func, updated=())
     def scored(*args, **kwargs):
-        try: return reward_func(*args, **kwargs)
+        try: scores = reward_func(*args, **kwargs)
         except Exception as e: raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
+        completions = args[0] if args else kwargs['completions']
+        if len(scores)!=len(completions): raise ConfigError(f'reward {name!r}', f'{len(scores)} values', f'{len(completions)}, one for each completion')
+        return scores
     scored.__name__ = name
     return scored
 
@@ -220,11 +223,10 @@ def weighting_logs(
     weighting, # A `Weighting`
     names,     # K objective names
     archive,   # `ParetoArchive` of validation vectors
-    gain,      # Hypervolume that the last vector added
 )->dict:
     "The weights, the multiplier, the front, and whatever the method reports itself."
     logs = {f'weights/{n}': w for n,w in zip(names, map(float, weighting.weights))}
-    return {**logs, 'multiplier': float(weighting.scale), 'pareto/hypervolume': archive.hypervolume, 'pareto/gain': gain, **weighting.logs()}
+    return {**logs, 'multiplier': float(weighting.scale), 'pareto/hypervolume': archive.hypervolume, 'pareto/gain': archive.gain, **weighting.logs()}
 
 def gramian_logs(
     gramian:torch.Tensor, # (K, K)
@@ -289,7 +291,7 @@ class MultiObjectiveTrainer(GradientTrainer):
         check_setting(self, reward_funcs, eval_dataset)
         self.length_rewards = [f for f in reward_funcs if hasattr(f, 'observe')]
         for reward in self.length_rewards: reward.self_updating = False # lengths of all processes are observed here
-        self.archive,self.gain = ParetoArchive(np.zeros(len(reward_funcs))),0.
+        self.archive = ParetoArchive(np.zeros(len(reward_funcs)))
         self.stateful = {'weighting': self.weighting, 'archive': self.archive, **{objective_of(f).name: f for f in self.length_rewards}}
         super().__init__(model, [named_reward(f) for f in reward_funcs], args, train_dataset, eval_dataset, **kwargs)
         if len(self.reward_funcs)!=len(self.objectives): raise ConfigError('environment_factory', 'an environment with a reward', 'rewards among reward_funcs only')
@@ -324,7 +326,7 @@ class MultiObjectiveTrainer(GradientTrainer):
             output['objective_advantages'] = each[mine]
         output['advantages'] = advantages[mine]
         self._logs['advantages'].extend(advantages.tolist()) # the deque holds one batch: these replace TRL's
-        self.log_step(weighting_logs(self.weighting, self.reward_func_names, self.archive, self.gain))
+        self.log_step(weighting_logs(self.weighting, self.reward_func_names, self.archive))
         return output
 
     def estimator(self, lengths):
@@ -339,7 +341,7 @@ class MultiObjectiveTrainer(GradientTrainer):
     def observe_validation(self, vector):
         if self.state.global_step==0: self.weighting.start(self.objectives, vector) # the initial policy
         else: self.weighting.observe_validation(vector)
-        self.gain = self.archive.add(normalise(vector, self.objectives))
+        self.archive.add(normalise(vector, self.objectives))
 
     def log_step(self, logs):
         for name,value in logs.items(): self._metrics['train'][name].append(value)

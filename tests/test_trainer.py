@@ -8,7 +8,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from mora.errors import ConfigError
-from mora.policies import make_policy, make_tokenizer
+from mora.policies import load_policy, make_policy, make_tokenizer
 from mora.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.weighting.core import FixedWeighting
@@ -94,8 +94,8 @@ def test_equal_fixed_weights_are_stock_rloo_bit_for_bit(task, tmp_path):
 @pytest.mark.parametrize("weighting", ["fixed", "hypervolume", "gradient"])
 def test_resume_is_bit_for_bit(task, tmp_path, weighting):
     def trainer(folder):
-        model, tokenizer = policy()
-        args = MultiObjectiveConfig(**settings(folder, max_steps=4, eval_strategy="steps", eval_steps=1, test_steps=2, save_strategy="steps", save_steps=2), weighting=weighting)
+        model, tokenizer = load_policy("embedded")  # one that solves problems: its hypervolume is not 0
+        args = MultiObjectiveConfig(**settings(folder, max_steps=4, max_completion_length=64, eval_strategy="steps", eval_steps=1, test_steps=2, save_strategy="steps", save_steps=2), weighting=weighting)
         return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, {"validation": task.validation, "test": task.test}, processing_class=tokenizer)
 
     whole = trainer(tmp_path / "whole")
@@ -109,6 +109,7 @@ def test_resume_is_bit_for_bit(task, tmp_path, weighting):
 
     assert timeless(history) == timeless(resumed.state.log_history)
     assert whole.weighting.state_dict() == resumed.weighting.state_dict()
+    assert any(row.get("pareto/gain", 0) > 0 for row in history), "a gain that is never above 0 proves nothing"
 
 
 def test_a_checkpoint_appears_whole(task, tmp_path):
