@@ -90,7 +90,7 @@ def same_results(
     names = [o.name for o in objectives]; out = []
     tables = {m:g.set_index(['preset', 'seed', 'step'])[names] for m,g in points.groupby('method', sort=False)}
     for m,t in tables.items():
-        both = t.join(tables.get('fixed', t[:0]), rsuffix=' fixed', how='inner')
+        both = t.join(tables.get('fixed', t[:0]).add_suffix(' fixed'), how='inner')
         if m=='fixed' or not len(both): continue
         equal = np.all(both[names].to_numpy()==both[[f'{n} fixed' for n in names]].to_numpy(), axis=1)
         runs = pd.Series(equal, both.index).groupby(['preset', 'seed'], sort=False).all()
