@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM = false
 .PHONY: help study report test notebooks readme lab clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|' 2>/dev/null || true
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  e.g.  make study GRID=paper SEEDS=1      runs in runs/paper, report in figures/paper_report.html"
 
