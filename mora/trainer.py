@@ -56,7 +56,7 @@ def named_reward(reward_func):
         try: scores = reward_func(*args, **kwargs)
         except Exception as e: raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
         completions = args[0] if args else kwargs['completions']
-        if len(scores)!=len(completions): raise ConfigError(f'reward {name!r}', f'{len(scores)} values', f'{len(completions)}, one for each completion')
+        if len(scores)!=len(completions): raise ConfigError(f'values of reward {name!r}', len(scores), f'{len(completions)}, one for each completion')
         return scores
     scored.__name__ = name
     return scored

@@ -78,7 +78,7 @@ def test_reward_of_the_wrong_length(tmp_path, monkeypatch):
     task = experiment.run_task(ExperimentConfig(**TINY, steps=1))
     task.rewards[2].__class__ = type('Short', (type(task.rewards[2]),), {'__call__': lambda self, completions, **columns: [1.]*(len(completions)-1)})
     monkeypatch.setattr(experiment, 'run_task', lambda config: task)
-    with pytest.raises(ValueError, match='clarity.* 3 rewards.* 4 '): run_experiment(ExperimentConfig(**TINY, steps=1), tmp_path/'run')
+    with pytest.raises(ConfigError, match="values of reward 'clarity': got 3, expected 4, one for each completion"): run_experiment(ExperimentConfig(**TINY, steps=1), tmp_path/'run')
     assert not (tmp_path/'run').exists()
 
 @pytest.fixture
