@@ -298,7 +298,7 @@ class WeightedTrainer(GradientTrainer):
         if len(self.reward_funcs)!=len(self.objectives): raise ConfigError('environment_factory', 'an environment with a reward', 'rewards among reward_funcs only')
         if 'gramian' in self.weighting.needs:
             check_gradients(self)
-            if self.weighting.gradients=='sketch': self.sketch = GradientSketch(self.model, self.weighting.layers, seed=args.seed)
+            if self.weighting.gradients=='sketch': self.sketch = GradientSketch(self.model, self.weighting.layers, self.weighting.rank, args.seed)
         self.add_callback(UpdateNorm(self))
 
     def observe_lengths(self, lengths):

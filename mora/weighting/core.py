@@ -61,7 +61,7 @@ class Weighting(_Named):
     "Weights over K objectives and a multiplier, and the advantages they give. Subclasses move them in `observe_*`."
     needs = frozenset()  # subset of {"validation", "gramian"}; rewards always come
     scale_on = "reward"  # where the multiplier acts: "reward" or "advantage"
-    layers,gradients,refresh = None,"exact",1 # how a Gramian is measured: whose gradients, "exact" or "sketch", every how many steps
+    layers,gradients,rank,refresh = None,"exact",16,1 # how a Gramian is measured: whose gradients, "exact" or a "sketch" of that rank, every how many steps
     def __init__(self,
         weights=None,    # K numbers on the simplex, the name of a preset, or None for equal weights
         on:str="reward", # Where the weights act: "reward" or "advantage"

@@ -61,6 +61,11 @@ def _number(field, value, low, high, expected):
     if isinstance(value, (int, float)) and low<=value<high: return value
     raise ConfigError(field, value, expected)
 
+def _count(field, value):
+    "`value` if it is a whole number above 0."
+    if isinstance(value, int) and value>0: return value
+    raise ConfigError(field, value, 'a whole number of at least 1')
+
 def _layers(layers):
     "`layers` if it is something that can select parameters."
     if isinstance(layers, str):
@@ -81,6 +86,7 @@ class GradientWeighting(Weighting):
         floor:float=1e-8,      # Smallest weight
         layers=None,           # Whose gradients count: None (all), a regular expression, or decoder layer numbers
         gradients:str="exact", # How they are measured: "exact" before the step, or a "sketch" during it
+        rank:int=16,           # Directions a side of the sketch
         refresh:int=1,         # Measure every so many steps; the weights rest in between
         on:str="reward",       # Where the weights act: "reward" or "advantage"
     ):
@@ -88,8 +94,7 @@ class GradientWeighting(Weighting):
         self.mu = mu if mu is None else _number('mu', mu, 1e-300, math.inf, 'a number above 0, or nothing')
         self.anchor,self.floor = _number('anchor', anchor, 0, 1, 'a number from 0 to below 1'),_number('floor', floor, 1e-300, 1, 'a number above 0')
         self.layers,self.gradients = _layers(layers),one_of('gradients', gradients, ('exact', 'sketch'))
-        if not isinstance(refresh, int) or refresh<1: raise ConfigError('refresh', refresh, 'a whole number of at least 1')
-        self.refresh = refresh
+        self.rank,self.refresh = _count('rank', rank),_count('refresh', refresh)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
