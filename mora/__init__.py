@@ -23,7 +23,11 @@ _PUBLIC = dict(
     analysis='load_results',
     report='make_report',
 ) | {'weighting.core': 'PRESETS Weighting FixedWeighting check_weighting make_weighting weighting_names',
-     'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting'}
+     'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
+     'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
+     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
+     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting LagrangianWeighting SafeRlhfWeighting',
+     'weighting.gramian': 'GramianWeighting'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 

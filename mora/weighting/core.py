@@ -56,10 +56,10 @@ class _Named:
             raise ConfigError('class', cls.__name__, f'a name that {other} has not taken')
         _registry[cls.name()] = cls
 
-# %% ../../nbs/10_weighting_core.ipynb #34ad036d
+# %% ../../nbs/10_weighting_core.ipynb #357b6afe
 class Weighting(_Named):
     "Weights over K objectives and a multiplier, and the advantages they give. Subclasses move them in `observe_*`."
-    needs = frozenset()  # subset of {"validation", "gramian"}; rewards always come
+    needs = frozenset()  # subset of {"validation", "gramian", "update", "reference"}; rewards always come
     scale_on = "reward"  # where the multiplier acts: "reward" or "advantage"
     layers,gradients,rank,refresh = None,"exact",16,1 # how a Gramian is measured: whose gradients, "exact" or a "sketch" of that rank, every how many steps
     def __init__(self,
@@ -78,9 +78,13 @@ class Weighting(_Named):
         self.objectives,self.weights,self.scale = list(objectives),check_weights(self._given, len(objectives)),1.
         return self
 
-    def observe_rewards(self, rewards):       "Rewards of a generation batch, shape (B*G, K), NaN where one does not apply."
-    def observe_validation(self, vector):     "Objective vector on validation, natural units, shape (K,)."
+    def observe_rewards(self, rewards): "Rewards of a generation batch, shape (B*G, K), NaN where one does not apply."
     def observe_gramian(self, gramian, lr=None): "Inner products of per-objective gradients, shape (K, K), and the current learning rate."
+    def observe_reference(self, log_ratios, mask): # Both (B*G, T), global and on the cpu
+        "Log-probs of the policy minus the initial policy's, and the mask of the completions."
+    def observe_update(self, rewards, advantages, log_ratios, mask): # (B*G, K), (B*G,), (B*G, T), (B*G, T), global and on the cpu
+        "What the update did to its batch: log-probs after its last optimizer step minus those it was generated with."
+    def observe_validation(self, vector): "Objective vector on validation, natural units, shape (K,)."
 
     def advantages(self,
         rewards,   # Shape (B*G, K)
@@ -123,7 +127,13 @@ def make_weighting(
     for o in options: one_of(f'option of {weighting}', o, list(inspect.signature(cls).parameters))
     return cls(**options)
 
-# %% ../../nbs/10_weighting_core.ipynb #fbf6de8f
+# %% ../../nbs/10_weighting_core.ipynb #2a3069ae
+def _tokens(N, spread, seed, T=5):
+    "Log-ratios and masks of N completions of 0 to T tokens."
+    rng = np.random.default_rng(seed)
+    mask = np.arange(T) < rng.integers(0, T+1, (N, 1))
+    return dict(log_ratios=torch.tensor(rng.normal(0, spread, (N, T)), dtype=torch.float32), mask=torch.tensor(mask, dtype=torch.long))
+
 def _replay(K, steps, B=4, G=4, seed=0):
     "What a trainer would hand to a weighting: one dict a step."
     rng = np.random.default_rng(seed)
@@ -134,14 +144,16 @@ def _replay(K, steps, B=4, G=4, seed=0):
         J = rng.normal(size=(K, 8))/4
         if t%5==3: rewards[:,K-1],J[K-1] = 1.,0.       # a dead objective
         gramian,vector = J@J.T,rng.random(K)**2*(1+t)/steps
-        if t%7==4: gramian,vector = gramian*np.nan,np.where(np.arange(K)==0, np.nan, vector)
-        yield dict(rewards=rewards, gramian=gramian, vector=vector, lr=1e-3*(1-t/(2*steps)))
+        tokens = _tokens(B*G, .2, (seed, t))
+        if t%7==4: gramian,vector,tokens['log_ratios'][:2] = gramian*np.nan,np.where(np.arange(K)==0, np.nan, vector),np.nan
+        yield dict(case=f'step {t}', rewards=rewards, gramian=gramian, vector=vector, lr=1e-3*(1-t/(2*steps)),
+                   estimator=make_estimator('grpo', G), **tokens)
 
 def _objectives(K):
     "K objectives, every second one to be minimised, on ranges that differ."
     return [Objective(f'objective{k}', *(('max',) if k%2==0 else ('min', (0, 100.*k)))) for k in range(K)]
 
-# %% ../../nbs/10_weighting_core.ipynb #b55a8807
+# %% ../../nbs/10_weighting_core.ipynb #af9e925b
 def _natural(x, objectives):
     "From a scale where 1 is best to the objectives' own units."
     low,high = np.array([o.range for o in objectives]).T
@@ -153,20 +165,25 @@ def _step(weighting, seen, order, objectives):
     "One step as a trainer does it, with the objectives in `order`: (weights, scale, advantages)."
     rewards = torch.tensor(seen['rewards'][:,order])
     given = rewards.clone()
+    log_ratios,mask,case = seen['log_ratios'].clone(),seen['mask'].clone(),seen['case']
     weighting.observe_rewards(rewards)
     if 'gramian' in weighting.needs: weighting.observe_gramian(seen['gramian'][np.ix_(order, order)], seen['lr'])
-    advantages = weighting.advantages(rewards, make_estimator('grpo', 4))
-    assert torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1)), 'the rewards were changed in place'
+    if 'reference' in weighting.needs: weighting.observe_reference(log_ratios, mask)
+    advantages = weighting.advantages(rewards, seen['estimator'])
     assert advantages.shape==rewards.shape[:1], f'advantages have shape {tuple(advantages.shape)}, expected {tuple(rewards.shape[:1])}'
-    assert torch.isfinite(advantages).all(), f'advantages are not finite: {advantages}'
+    assert torch.isfinite(advantages).all(), f'{case}: advantages are not finite: {advantages}'
     used = weighting.weights.copy(),weighting.scale
+    if 'update' in weighting.needs: weighting.observe_update(rewards, advantages, log_ratios, mask)
+    assert torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1)), 'the rewards were changed in place'
     if 'validation' in weighting.needs: weighting.observe_validation(_natural(seen['vector'], objectives)[order])
     w = weighting.weights
-    assert w.shape==(len(order),) and np.isfinite(w).all() and (w>=0).all() and abs(w.sum()-1)<1e-6, f'weights off the simplex: {w}'
-    assert np.isfinite(weighting.scale) and weighting.scale>=0, f'multiplier {weighting.scale}'
+    assert w.shape==(len(order),) and np.isfinite(w).all() and (w>=0).all() and abs(w.sum()-1)<1e-6, f'{case}: weights off the simplex: {w}'
+    assert np.isfinite(weighting.scale) and weighting.scale>=0, f'{case}: multiplier {weighting.scale}'
     return *used,advantages
 
-# %% ../../nbs/10_weighting_core.ipynb #5b175d37
+# %% ../../nbs/10_weighting_core.ipynb #122d5232
+_NEEDS = ('validation', 'gramian', 'update', 'reference')
+
 def check_weighting(
     make,         # From weights (K,) to a fresh weighting, e.g. its class
     K:int=3,      # Number of objectives
@@ -179,12 +196,13 @@ def check_weighting(
     fresh = lambda order: make(weights[order]).start([objectives[k] for k in order], start[order])
     random_state = _random_state()
     w = fresh(order)
-    assert set(w.needs)<={'validation', 'gramian'}, f'needs {set(w.needs)}, expected a subset of validation, gramian'
+    assert set(w.needs)<=set(_NEEDS), f'needs {set(w.needs)}, expected a subset of ' + ', '.join(_NEEDS)
     trace = [_step(w, s, order, objectives) for s in seen]
     assert _random_state()==random_state, 'the global random state was used'
     _check_same(trace, fresh(order), seen, order, objectives, 'not deterministic')
     _check_permuted(trace, fresh, seen, objectives)
     _check_resumed(trace, fresh, seen, order, objectives)
+    _check_stressed(fresh, order, objectives)
     return w
 
 # %% ../../nbs/10_weighting_core.ipynb #f54ee2f2
@@ -212,3 +230,28 @@ def _check_resumed(trace, fresh, seen, order, objectives):
     second = fresh(order).start([objectives[k] for k in order]) # a resumed run does not measure the initial policy again
     second.load_state_dict(json.loads(text))
     _check_same(trace[half:], second, seen[half:], order, objectives, 'the state does not continue')
+
+# %% ../../nbs/10_weighting_core.ipynb #ae8c19e1
+def _stressful(K, N, rng):
+    "Name -> rewards (N, K) at the edge of what there can be."
+    plain,spread = (rng.random((N, K))<.5).astype(float),np.linspace(-8, 8, K)
+    first,row = np.arange(K)==0,np.arange(N)[:,None]%3==0
+    return {'all equal': np.full((N, K), .7), 'one dead': np.where(first, .7, plain), 'one never applies': np.where(first, np.nan, plain),
+            'rows without rewards': np.where(row, np.nan, plain), 'nothing applies': np.full((N, K), np.nan),
+            'small to large': rng.normal(size=(N, K))*10**spread, 'large to small': rng.normal(size=(N, K))*10**-spread, 'plain': plain}
+
+def _stress(K, algorithm, G, B=4, seed=0):
+    "As `_replay`, twice through the stressful rewards."
+    rng,estimator = np.random.default_rng(seed),make_estimator(algorithm, G)
+    for t,(case,rewards) in enumerate([x for _ in range(2) for x in _stressful(K, B*G, rng).items()]):
+        varies = np.nan_to_num(rewards, nan=-1e9).max(0) > np.nan_to_num(rewards, nan=1e9).min(0)
+        J = rng.normal(size=(K, 8))/4*varies[:,None]
+        yield dict(case=case, rewards=rewards.astype(np.float32), gramian=J@J.T, vector=torch.tensor(rewards).nanmean(0).numpy(), lr=1e-3,
+                   estimator=estimator, **_tokens(B*G, 10., (seed, t)))
+
+def _check_stressed(fresh, order, objectives):
+    "Assert finite advantages, weights on the simplex, a finite multiplier and a state fit for JSON, whatever the rewards."
+    for algorithm,G in (('grpo', 2), ('rloo', 4)):
+        weighting = fresh(order)
+        for seen in _stress(len(order), algorithm, G): _step(weighting, seen, order, objectives)
+        json.dumps(weighting.state_dict(), allow_nan=False)
