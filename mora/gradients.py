@@ -104,48 +104,51 @@ class GradientSketch:
     def __init__(self,
         model,       # Its watched modules: see `watched_modules`
         layers=None, # Which of them; None: all
-        rank:int=16, # Directions a side, p = q
+        rank:int=16, # Directions a side, p
         seed:int=0,  # Of the projections, which never change
     ):
         self.modules,self.rank = list(watched_modules(model, layers).values()),rank
         self._generator,self._drawn = torch.Generator().manual_seed(seed),{}
-        for i,m in enumerate(self.modules): self._draw(('out', i), m.out_features); self._draw(('in', m.in_features), m.in_features)
-        self._parts,self._last = [None]*len(self.modules),(None, None)
+        self._wide_out = [m.out_features>4*rank for m in self.modules]
+        self._wide_in = [m.in_features>4*rank or not wide for m,wide in zip(self.modules, self._wide_out)]
+        for i,m in enumerate(self.modules):
+            if self._wide_out[i]: self._draw(('out', i), m.out_features)
+            if self._wide_in[i]: self._draw(('in', m.in_features), m.in_features)
+        self._parts,self._last = [None]*len(self.modules),(None, None, None)
 
     def _draw(self, key, size):
-        p = min(self.rank, size)
-        if key in self._drawn: return
-        basis,_ = torch.linalg.qr(torch.randn(size, p, generator=self._generator))
-        self._drawn[key] = basis*(size/p)**.5 # E[P P'] = I, as with Gaussian entries, but less noise, and none at all for p = size
+        if key in self._drawn or self.rank>=size: return
+        basis,_ = torch.linalg.qr(torch.randn(size, self.rank, generator=self._generator))
+        self._drawn[key] = basis*(size/self.rank)**.5 # E[P P'] = I, as with Gaussian entries, but less noise
 
-    def _projection(self, key, like): # moved to where the activations are, once
-        if self._drawn[key].dtype!=like.dtype or self._drawn[key].device!=like.device: self._drawn[key] = self._drawn[key].to(like)
-        return self._drawn[key]
+    def _project(self, x, key):
+        if key not in self._drawn: return x
+        if self._drawn[key].dtype!=x.dtype or self._drawn[key].device!=x.device: self._drawn[key] = self._drawn[key].to(x) # once
+        return x @ self._drawn[key]
 
     def __enter__(self): # the forward pass goes inside; the backward pass may come after
         self._hooks = [m.register_forward_hook(functools.partial(self._forward, i)) for i,m in enumerate(self.modules)]
         return self
     def __exit__(self, *exc):
         for h in self._hooks: h.remove()
-        self._last = None,None
+        self._last = None,None,None
 
     def _forward(self, i, module, inputs, output):
         if not output.requires_grad: return
-        x = inputs[0].detach()
-        if self._last[0] is not inputs[0]: # query, key and value read the same input: it is projected once
-            self._last = inputs[0], x @ self._projection(('in', module.in_features), x)
-        output.register_hook(functools.partial(self._backward, i, self._last[1]))
+        key = ('in', module.in_features) if self._wide_in[i] else None
+        if self._last[0] is not inputs[0] or self._last[1]!=key: # query, key and value read the same input: it is projected once
+            self._last = inputs[0], key, self._project(inputs[0].detach(), key)
+        output.register_hook(functools.partial(self._backward, i, self._last[2]))
 
     def _backward(self, i, Qx, delta): # (b, T, q), (b, T, out)
-        Pd = delta @ self._projection(('out', i), delta)
+        Pd = self._project(delta, ('out', i))
         part = torch.bmm(Pd.transpose(1, 2), Qx.to(Pd.dtype)).float()
         self._parts[i] = part if self._parts[i] is None else self._parts[i]+part
 
-    def take(self)->torch.Tensor: # (b, D), float32
-        "Sketches of the samples of the last backward pass, all layers side by side; each still times its advantage."
-        S = torch.cat([p.flatten(1) for p in self._parts], 1)
-        self._parts = [None]*len(self.modules)
-        return S
+    def take(self)->list: # A tensor (b, D_l), float32, for every layer
+        "Sketches of the samples of the last backward pass; each still times its advantage."
+        parts,self._parts = self._parts,[None]*len(self.modules)
+        return [p.flatten(1) for p in parts]
 
 # %% ../nbs/03_gradients.ipynb #75e51a5f
 SMALLEST = 2.**-20
@@ -159,10 +162,10 @@ def without_zeros(
     return torch.where(lost, torch.where(combined<0, -SMALLEST, SMALLEST), combined)
 
 def sketched_gradients(
-    sketches:torch.Tensor,   # (b, D), each still times its combined advantage
+    sketches:list,           # (b, D_l) of every layer, each still times its combined advantage
     combined:torch.Tensor,   # (b,) advantages that training used
     objectives:torch.Tensor, # (b, K) advantages of each objective alone
 )->torch.Tensor: # (K, D); sums over processes and micro-batches may be added up
     "Sketch of every objective's gradient."
     shares = torch.where(combined[:,None]==0, 0., objectives/combined[:,None])
-    return shares.T.to(sketches) @ sketches
+    return torch.cat([shares.T.to(s) @ s for s in sketches], 1)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['WORKER_ENVIRONMENT', 'Grid', 'read_grid', 'find_grid', 'products', 'grid_configs', 'Job', 'check_notebook',
-           'make_jobs', 'Outcome', 'failure', 'run_job', 'each_outcome', 'end_kernels', 'outcomes', 'steps_done',
-           'prepare', 'run_jobs', 'worker_environment', 'run_study', 'run_table', 'gather', 'save_results']
+           'make_jobs', 'Outcome', 'failure', 'warm_kernel', 'drop_kernel', 'run_job', 'each_outcome', 'end_kernels',
+           'outcomes', 'steps_done', 'prepare', 'run_jobs', 'worker_environment', 'run_study', 'run_table', 'gather',
+           'save_results']
 
 # %% ../nbs/41_study.ipynb #5cbf1033
 import contextlib, itertools, os, queue, sys, threading, time
@@ -127,6 +128,31 @@ def failure(error)->str: # In one line
     said = f'{error.ename}: {error.evalue}' if hasattr(error, 'ename') else str(error) or type(error).__name__
     return said.strip().split('\n')[0]
 
+# %% ../nbs/41_study.ipynb #d1d5c9d6
+_mine = threading.local() # each worker is a thread
+
+def warm_kernel():
+    "Manager of this worker's kernel, with nothing in its namespace; papermill starts the kernel if there is none."
+    from jupyter_client import AsyncKernelManager, BlockingKernelClient
+    if getattr(_mine, 'kernel', None) is None: _mine.kernel = AsyncKernelManager(kernel_name='python3')
+    if not _mine.kernel.has_kernel: return _mine.kernel
+    client = BlockingKernelClient()
+    client.load_connection_info(_mine.kernel.get_connection_info())
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=120)
+        client.execute('%reset -f\nimport gc; gc.collect(); del gc', reply=True, timeout=120)
+    finally: client.stop_channels()
+    return _mine.kernel
+
+def drop_kernel():
+    "Kill this worker's kernel."
+    import psutil
+    kernel,_mine.kernel = getattr(_mine, 'kernel', None),None
+    if kernel is not None and kernel.has_kernel:
+        with contextlib.suppress(psutil.Error): psutil.Process(kernel.provisioner.pid).kill()
+
+
 # %% ../nbs/41_study.ipynb #1ba8de0a
 def run_job(
     job # `Job`
@@ -135,8 +161,9 @@ def run_job(
     import papermill
     job.folder.mkdir(parents=True, exist_ok=True)
     begun,part,bad = time.time(),*(job.executed.with_suffix(f'.{s}.ipynb') for s in ('running', 'failed'))
-    try: papermill.execute_notebook(job.notebook, part, parameters=job.parameters, progress_bar=False, extra_arguments=['--log-level=CRITICAL'])
+    try: papermill.execute_notebook(job.notebook, part, parameters=job.parameters, km=warm_kernel(), progress_bar=False, extra_arguments=['--log-level=CRITICAL'])
     except Exception as error:
+        drop_kernel()
         if part.exists(): os.replace(part, bad)
         return Outcome(job.name, 'failed', f'FAILED, {failure(error)}; see {bad}', time.time()-begun)
     os.replace(part, job.executed)
@@ -237,7 +264,8 @@ def run_study(
     jobs = make_jobs(grid, grid_configs(grid, seeds, overrides), out)
     todo = [prepare(j) for j in jobs if not j.finished]
     print(f'{grid.name}: {len(jobs)} runs in {out}, {len(jobs)-len(todo)} finished before, {sum(j.begun>0 for j in todo)} to go on with; {workers} at a time', flush=True)
-    ended = run_jobs(todo, workers) if todo else []
+    try: ended = run_jobs(todo, workers) if todo else []
+    finally: end_kernels()
     if any(j.finished for j in jobs): save_results(out)
     return ended
 
