@@ -104,8 +104,9 @@ class Climb:
     thetas:np.ndarray     # Parameters before each step and at the end, shape (T+1, P)
 
 # %% ../nbs/60_testbed.ipynb #142f5e29
-def _observe(weighting, rewards, scores, estimator, lr, tokens, reference):
+def _observe(weighting, vectors, rewards, scores, estimator, lr, tokens, reference):
     "Tell `weighting` what it needs before the step."
+    weighting.observe_values(torch.tensor(vectors))
     weighting.observe_rewards(rewards)
     if 'reference' in weighting.needs: weighting.observe_reference((tokens-reference).float(), torch.ones_like(tokens, dtype=torch.long))
     if 'gramian' in weighting.needs:
@@ -137,7 +138,7 @@ def climb(
         c,z = policy.sample(N)
         vectors,scores,before = testbed.vectors(z),policy.scores(c, z),policy.log_probs(c, z)
         rewards = torch.tensor(normalise(vectors, testbed.objectives))
-        _observe(w, rewards, scores, estimator, lr, before, first.log_probs(c, z))
+        _observe(w, vectors, rewards, scores, estimator, lr, before, first.log_probs(c, z))
         advantages = w.advantages(rewards, estimator)
         weights.append(w.weights.copy()); sampled.append(vectors.mean(0))
         policy.theta.grad = -(scores.T @ advantages)/N

@@ -78,7 +78,8 @@ class Weighting(_Named):
         self.objectives,self.weights,self.scale = list(objectives),check_weights(self._given, len(objectives)),1.
         return self
 
-    def observe_rewards(self, rewards): "Rewards of a generation batch, shape (B*G, K), NaN where one does not apply."
+    def observe_values(self, values):   "What validation would measure of each completion of a batch, natural units, shape (B*G, K)."
+    def observe_rewards(self, rewards): "Their rewards, shape (B*G, K), NaN where one does not apply."
     def observe_gramian(self, gramian, lr=None): "Inner products of per-objective gradients, shape (K, K), and the current learning rate."
     def observe_reference(self, log_ratios, mask): # Both (B*G, T), global and on the cpu
         "Log-probs of the policy minus the initial policy's, and the mask of the completions."
@@ -146,7 +147,7 @@ def _replay(K, steps, B=4, G=4, seed=0):
         gramian,vector = J@J.T,rng.random(K)**2*(1+t)/steps
         tokens = _tokens(B*G, .2, (seed, t))
         if t%7==4: gramian,vector,tokens['log_ratios'][:2] = gramian*np.nan,np.where(np.arange(K)==0, np.nan, vector),np.nan
-        yield dict(case=f'step {t}', rewards=rewards, gramian=gramian, vector=vector, lr=1e-3*(1-t/(2*steps)),
+        yield dict(case=f'step {t}', rewards=rewards, values=rewards, gramian=gramian, vector=vector, lr=1e-3*(1-t/(2*steps)),
                    estimator=make_estimator('grpo', G), **tokens)
 
 def _objectives(K):
@@ -166,6 +167,7 @@ def _step(weighting, seen, order, objectives):
     rewards = torch.tensor(seen['rewards'][:,order])
     given = rewards.clone()
     log_ratios,mask,case = seen['log_ratios'].clone(),seen['mask'].clone(),seen['case']
+    weighting.observe_values(torch.tensor(_natural(seen['values'], objectives)[:,order]))
     weighting.observe_rewards(rewards)
     if 'gramian' in weighting.needs: weighting.observe_gramian(seen['gramian'][np.ix_(order, order)], seen['lr'])
     if 'reference' in weighting.needs: weighting.observe_reference(log_ratios, mask)
@@ -246,7 +248,7 @@ def _stress(K, algorithm, G, B=4, seed=0):
     for t,(case,rewards) in enumerate([x for _ in range(2) for x in _stressful(K, B*G, rng).items()]):
         varies = np.nan_to_num(rewards, nan=-1e9).max(0) > np.nan_to_num(rewards, nan=1e9).min(0)
         J = rng.normal(size=(K, 8))/4*varies[:,None]
-        yield dict(case=case, rewards=rewards.astype(np.float32), gramian=J@J.T, vector=torch.tensor(rewards).nanmean(0).numpy(), lr=1e-3,
+        yield dict(case=case, rewards=rewards.astype(np.float32), values=rewards, gramian=J@J.T, vector=torch.tensor(rewards).nanmean(0).numpy(), lr=1e-3,
                    estimator=estimator, **_tokens(B*G, 10., (seed, t)))
 
 def _check_stressed(fresh, order, objectives):
