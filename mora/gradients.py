@@ -109,11 +109,10 @@ class GradientSketch:
     ):
         self.modules,self.rank = list(watched_modules(model, layers).values()),rank
         self._generator,self._drawn = torch.Generator().manual_seed(seed),{}
-        self._wide_out = [m.out_features>4*rank for m in self.modules]
-        self._wide_in = [m.in_features>4*rank or not wide for m,wide in zip(self.modules, self._wide_out)]
+        self._whole_in = [m.in_features<=4*rank and (m.in_features>m.out_features or m.out_features>4*rank) for m in self.modules]
         for i,m in enumerate(self.modules):
-            if self._wide_out[i]: self._draw(('out', i), m.out_features)
-            if self._wide_in[i]: self._draw(('in', m.in_features), m.in_features)
+            if self._whole_in[i] or m.out_features>4*rank: self._draw(('out', i), m.out_features)
+            if not self._whole_in[i]: self._draw(('in', m.in_features), m.in_features)
         self._parts,self._last = [None]*len(self.modules),(None, None, None)
 
     def _draw(self, key, size):
@@ -135,7 +134,7 @@ class GradientSketch:
 
     def _forward(self, i, module, inputs, output):
         if not output.requires_grad: return
-        key = ('in', module.in_features) if self._wide_in[i] else None
+        key = None if self._whole_in[i] else ('in', module.in_features)
         if self._last[0] is not inputs[0] or self._last[1]!=key: # query, key and value read the same input: it is projected once
             self._last = inputs[0], key, self._project(inputs[0].detach(), key)
         output.register_hook(functools.partial(self._backward, i, self._last[2]))

@@ -6,7 +6,7 @@
 __all__ = ['STYLE', 'COLUMN', 'PAGE', 'paper_style', 'method_styles', 'in_words', 'axis_label', 'set_axis', 'plot_front',
            'zoom_limits', 'objective_pairs', 'pareto_fronts', 'preset_fronts', 'plot_paths', 'plot_parallel',
            'plot_curves', 'learning_curves', 'train_rows', 'train_rewards', 'hypervolume_curves', 'plot_hypervolumes',
-           'plot_by_name', 'metric_names', 'weights_and_gradients', 'study_figures', 'save_figure']
+           'plot_by_name', 'metric_names', 'weights_and_gradients', 'plot_leaderboard', 'study_figures', 'save_figure']
 
 # %% ../nbs/51_plots.ipynb #b1b5c480
 import itertools
@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
-from .analysis import (BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table, hypervolumes, initial_point, iqm, mark_front,
+from .analysis import (BASE, BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table, hypervolumes, initial_point, iqm, mark_front,
     seed_table, study_objectives, vectors, with_method)
 
 # %% ../nbs/51_plots.ipynb #72d1f515
@@ -50,7 +50,10 @@ def method_styles(
             for i,(n,(c,m,l)) in enumerate(zip(names, looks, strict=False)) if n in set(methods)}
 
 # %% ../nbs/51_plots.ipynb #382ad04d
-_WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based',
+_WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based', 'best-fixed':'Best fixed weights',
+          'hypervolume-effective':'Hypervolume, effective', 'gradient-anchor':'Gradient, anchored', 'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
+          'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO', 'hvo':'HVO', 'paretopo':'ParetoPO', 'ctwa':'CTWA',
+          'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt', 'safe_rlhf':'Safe RLHF', 'smooth_tchebycheff':'Smooth Tchebycheff',
           'grpo':'GRPO', 'rloo':'RLOO', 'reinforce':'REINFORCE', 'reinforce_plus_plus':'REINFORCE++'}
 
 def in_words(
@@ -417,6 +420,40 @@ def _finish_part(ax, part, group):
         ax.axhline(0, color='.4', lw=.6, zorder=1)
         low,high = ax.get_ylim(); ax.set_ylim(low, high+.45*(high-low)) # room for the legend
     if ax.get_legend_handles_labels()[0]: ax.legend(fontsize=6.5, loc='upper left', labelspacing=.2)
+
+# %% ../nbs/51_plots.ipynb #be2a31fa
+_PRESET_LOOKS = {'accuracy-focused':('#0072B2', 'o'), 'balanced':('#D55E00', 's'), 'efficiency-focused':('#009E73', '^')}
+_OTHER_LOOK = '#000000','D'
+
+def plot_leaderboard(
+    runs,          # From `analysis.hypervolume_table`, one algorithm
+    value='final', # Its column to draw; the order of methods is always that of `final`
+    ax=None,       # Axes to draw on
+    base=BASE,     # Method with the vertical line
+): # The Axes
+    "Every method on a row, best end first: its runs as dots, a mark and an interval for each preset."
+    order = runs.groupby('method')['final'].apply(iqm).sort_values(ascending=False).index
+    ax = ax or plt.subplots(figsize=(4.2, .8+.25*len(order)), layout='constrained')[1]
+    for i,method in enumerate(order):
+        groups = list(runs[runs['method']==method].groupby('preset'))
+        if i%2: ax.axhspan(i-.5, i+.5, color='.96', lw=0, zorder=0)
+        shifts = np.linspace(-.12, .12, len(groups))*(len(groups)-1) # one preset: in the middle
+        for shift,(preset,g) in zip(shifts, groups, strict=True): _forest_line(ax, i+shift, g, value, preset)
+    for line in seed_table(runs[runs['method']==base], value).itertuples():
+        ax.axvspan(line.low, line.high, color='.85', lw=0, zorder=.5); ax.axvline(line.iqm, color='.3', lw=.8, zorder=.6)
+    for preset,(color,marker) in {**_PRESET_LOOKS, 'Other weights':_OTHER_LOOK}.items():
+        ax.plot([], [], color=color, marker=marker, ms=3.6, lw=1.2, label=in_words(preset))
+    ax.set_yticks(range(len(order)), map(in_words, order)); ax.set_ylim(len(order)-.5, -.5)
+    ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
+    ax.set_xlabel(f"Hypervolume of the {'last checkpoint' if value=='final' else 'archive'}\n(share of box)  better →")
+    return ax
+
+def _forest_line(ax, y, runs, value, preset):
+    "The runs of one method and preset at height `y`."
+    color,marker = _PRESET_LOOKS.get(preset, _OTHER_LOOK); t = seed_table(runs, value, BY_PRESET).iloc[0]
+    ax.plot(runs[value], np.full(len(runs), y), '.', color=color, ms=3.2, mew=0, alpha=.5, zorder=2)
+    ax.plot([t.low, t.high], [y, y], color=color, lw=1.2, zorder=3)
+    ax.plot(t.iqm, y, color=color, marker=marker, ms=3.6, mec='w', mew=.4, ls='', zorder=4)
 
 # %% ../nbs/51_plots.ipynb #93342319
 def _panel(draw, *args):

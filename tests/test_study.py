@@ -12,9 +12,12 @@ import papermill
 import psutil
 import pytest
 import yaml
+import mora.weighting
+from mora.analysis import BASE, demo_results
 from mora.errors import ConfigError
 from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
 from mora.study import find_grid, gather, grid_configs, read_grid
+from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
 TINY = dict(prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=2, checkpoint_every=2)
@@ -141,3 +144,25 @@ def test_notebook_has_every_setting_with_its_help():
 
 def test_grids_are_what_the_study_needs():
     assert [len(grid_configs(read_grid(find_grid(n)), s)) for n,s in (('quick', None), ('quick', 3), ('paper', 1), ('paper', 3))]==[7, 21, 21, 63]
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    "A module with a weighting of somebody else, where those of the package are looked for."
+    (tmp_path/'newcomer.py').write_text('from mora.weighting.core import Weighting\nclass NewcomerWeighting(Weighting): "As fixed."\n')
+    monkeypatch.setattr(mora.weighting, '__path__', [*mora.weighting.__path__, str(tmp_path)])
+    monkeypatch.setattr(core, '_registry', dict(core._registry))
+    yield 'newcomer'
+    sys.modules.pop('mora.weighting.newcomer', None)
+
+def test_newcomer_is_in_the_leaderboard(tmp_path, newcomer):
+    configs = grid_configs(read_grid(find_grid('leaderboard')), 2)
+    assert [(c.preset, c.seed) for c in configs if c.weighting==newcomer]==[(p, s) for s in (0, 1) for p in core.PRESETS]
+    assert set(core.weighting_names())<={c.weighting for c in configs} and len({c.name for c in configs})==len(configs)
+    demo = demo_results(seeds=3).query("weighting=='fixed'")
+    ours = demo.assign(weighting=newcomer, run=newcomer+demo.run)
+    bar = demo[demo.preset=='balanced'].assign(label=BASE, run=BASE+demo.run)
+    pd.concat([demo, ours, bar]).to_parquet(tmp_path/'results.parquet')
+    drawn = papermill.execute_notebook(ROOT/'nbs'/'experiments'/'leaderboard.ipynb', tmp_path/'out.ipynb', progress_bar=False, cwd=ROOT,
+        parameters=dict(results=str(tmp_path/'results.parquet'), search='no such file', figures=str(tmp_path)))
+    shown = [t for c in drawn.cells for o in c.get('outputs', []) for t in o.get('data', {}).values()]
+    assert any('<td>Newcomer</td>' in t for t in shown) and any('above the bar' in t for t in shown) and list(tmp_path.glob('*.png'))

@@ -103,7 +103,7 @@ class Weighting(_Named):
 
 # %% ../../nbs/10_weighting_core.ipynb #465148e2
 class FixedWeighting(Weighting):
-    "Weights that do not move: linear scalarisation."
+    "Weights that do not move: linear scalarisation. Source (grade A): the baseline of arXiv 2509.11452."
 
 # %% ../../nbs/10_weighting_core.ipynb #43c79fd4
 def weightings()->dict: # Name -> class

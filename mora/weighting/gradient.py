@@ -77,7 +77,7 @@ def _layers(layers):
 
 # %% ../../nbs/12_weighting_gradient.ipynb #7ec30369
 class GradientWeighting(Weighting):
-    "Weights that follow the objectives' influences. Stateful."
+    "Weights that follow the objectives' influences. Stateful. Source (grade A): arXiv 2509.11452, yining610/dynamic-reward-weighting."
     needs = frozenset({'gramian'})
     def __init__(self,
         weights=None,          # Initial weights: K numbers, the name of a preset, or None for equal weights

@@ -42,7 +42,7 @@ class _ValidationArchive:
 
 # %% ../../nbs/11_weighting_hypervolume.ipynb #51e3d11c
 class HypervolumeWeighting(Weighting):
-    "Fixed weights and a multiplier that follows the hypervolume gain. Stateful: keeps an archive."
+    "Fixed weights and a multiplier that follows the hypervolume gain. Stateful: keeps an archive. Source (grade A): arXiv 2509.11452, yining610/dynamic-reward-weighting."
     needs = frozenset({'validation'})
     def __init__(self,
         weights=None,        # K numbers on the simplex, the name of a preset, or None for equal weights
