@@ -1,6 +1,6 @@
 """Gramians of one real training run, measured exactly and by sketches of several ranks in the same steps.
 
-    python benchmarks/sketch_error.py                         the committed table: seeds 0 1 2, ranks 2 to 64, 2 draws of each
+    python benchmarks/sketch_error.py                         the committed table: seeds 0 1 2, ranks 2 to 64
     python benchmarks/sketch_error.py --seeds 0 --steps 10 --out /tmp/errors.parquet
 
 The run is the study's own: embedded policy, GRPO, balanced start, gradient-based weights from the exact Gramian. Every
@@ -93,7 +93,7 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--ranks", nargs="+", type=int, default=[2, 4, 8, 16, 32, 64])
-    parser.add_argument("--draws", type=int, default=2, help="draws of the projections at every rank")
+    parser.add_argument("--draws", type=int, default=1, help="draws of the projections at every rank")
     parser.add_argument("--out", default="data/sketch_error.parquet")
     args = parser.parse_args()
     torch.set_num_threads(1)

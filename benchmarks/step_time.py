@@ -1,6 +1,6 @@
 """Step time of stock TRL and of mora's ways to weigh K objectives, interleaved step by step in one process.
 
-    python benchmarks/step_time.py                              the committed table: embedded policy and wider ones, K = 2, 3, 5
+    python benchmarks/step_time.py                              the committed table: embedded policy with K = 2, 3, 5, and wider ones
     python benchmarks/step_time.py --widths 64 --objectives 3 --steps 40
     python benchmarks/step_time.py --device cuda --qwen3 0.6B   a Qwen3-shaped model with random weights, bf16
 
@@ -203,24 +203,24 @@ def summary(rows):
 
 
 def draw(table, path):
-    "Training-part and whole-step ratios against K, one panel a model size."
+    "Training-part ratios against K at the first size, and against the size at the first K."
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    sizes = list(dict.fromkeys(table["size"]))
-    fig, axes = plt.subplots(1, len(sizes), figsize=(2.6 * len(sizes) + 0.6, 2.8), sharey=True, squeeze=False)
-    marks = {"trl": "k.:", "sketch": "o-", "exact": "s--", "k-pass": "^-."}
-    for ax, size in zip(axes[0], sizes, strict=True):
-        for variant, mark in marks.items():
-            t = table[(table["size"] == size) & (table.variant == variant)]
-            ax.plot(t.objectives, t.training_ratio, mark, label=variant, ms=4)
+    size, k = table["size"].iloc[0], table.objectives.iloc[0]
+    panels = [(table[table["size"] == size], "objectives", f"objectives K (width {size})"), (table[table.objectives == k], "size", f"width of the policy (K = {k})")]
+    fig, axes = plt.subplots(1, 2, figsize=(6.2, 2.6), sharey=True)
+    for ax, (part, x, label) in zip(axes, panels, strict=True):
+        for variant, mark in {"trl": "k.:", "sketch": "o-", "exact": "s--", "k-pass": "^-."}.items():
+            t = part[part.variant == variant].astype({x: int}).sort_values(x)
+            ax.plot(t[x], t.training_ratio, mark, label=variant, ms=4)
         ax.axhline(1, c="0.7", lw=0.8, zorder=0)
-        ax.set(title=f"{size}" if size in QWEN3 else f"width {size}", xlabel="objectives K", xticks=sorted(set(table.objectives)))
+        ax.set(xlabel=label, xticks=sorted(set(part[x].astype(int))))
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel("training part of a step,\nratio to fixed weights")
-    axes[0, 0].legend(frameon=False, fontsize=7)
+    axes[0].set_ylabel("training part of a step,\nratio to fixed weights")
+    axes[0].legend(frameon=False, fontsize=7)
     fig.tight_layout()
     fig.savefig(path, dpi=200, metadata={"Software": None})
 
@@ -229,7 +229,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", nargs="+", default=["64", "128", "256"], help="widths of the embedded policy")
     parser.add_argument("--qwen3", nargs="+", choices=QWEN3, default=[], help="Qwen3-shaped models instead")
-    parser.add_argument("--objectives", nargs="+", type=int, default=[2, 3, 5], help="numbers of objectives K")
+    parser.add_argument("--objectives", nargs="+", type=int, default=[3, 2, 5], help="numbers of objectives K; all of them at the first size, the first at the others")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--steps", type=int, default=15, help="timed steps of each variant")
     parser.add_argument("--warmup", type=int, default=2, help="steps before")
@@ -247,8 +247,8 @@ def main():
     if args.memory_of:
         return memory_of(args)
     tables = []
-    for size in args.qwen3 or args.widths:
-        for k in args.objectives:
+    for size in (sizes := args.qwen3 or args.widths):
+        for k in args.objectives if size == sizes[0] else args.objectives[:1]:
             table = summary(measure(args.variants, size, k, args))
             table["peak_MiB"] = [peak_memory(v, size, k, args) for v in table.variant]
             table.insert(0, "objectives", k)

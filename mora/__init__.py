@@ -27,7 +27,7 @@ _PUBLIC = dict(
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
      'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
      'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting LagrangianWeighting SafeRlhfWeighting',
-     'weighting.gramian': 'GramianWeighting'}
+     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 

@@ -1,0 +1,41 @@
+"""Every weighting trains a policy by its name, and a run that was cut in two goes on as if it had not been."""
+import numpy as np
+import pytest
+import torch
+from test_trainer import policy, rewards, settings
+
+from mora.tasks import load_task
+from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
+from mora.weighting.core import weighting_names
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("embedded", seed=0, train_size=64, validation_size=8, test_size=1)
+
+
+def trainer(task, path, name, **changes):
+    model, tokenizer = policy()
+    args = MultiObjectiveConfig(**settings(path, **{"eval_strategy": "steps", "eval_steps": 1, "max_steps": 2, **changes}), weighting=name)
+    return MultiObjectiveTrainer(model, rewards(), args, task.train, {"validation": task.validation}, processing_class=tokenizer)
+
+
+@pytest.mark.parametrize("name", weighting_names())
+def test_trains_by_name(task, tmp_path, name):
+    run = trainer(task, tmp_path, name)
+    before = torch.cat([p.detach().flatten().clone() for p in run.model.parameters()])
+    run.train()
+    after = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+    assert torch.isfinite(after).all() and not torch.equal(before, after)
+    assert abs(run.weighting.weights.sum() - 1) < 1e-6 and np.isfinite(run.weighting.scale)
+
+
+@pytest.mark.parametrize("name", ["ctwa", "pama", "frontier"])
+def test_resumes_what_depends_on_log_ratios_or_values(task, tmp_path, name):
+    straight = trainer(task, tmp_path / "straight", name, save_strategy="steps", save_steps=2, max_steps=4)
+    straight.train()
+    resumed = trainer(task, tmp_path / "straight", name, max_steps=4)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "straight" / "checkpoint-2"))
+    assert resumed.weighting.state_dict() == straight.weighting.state_dict()
+    for (n, a), b in zip(straight.model.named_parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b), n
