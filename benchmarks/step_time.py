@@ -30,6 +30,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from mora.gradients import gramian, objective_jacobian
 from mora.policies import make_policy, make_tokenizer
+from mora.study import WORKER_ENVIRONMENT
 from mora.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.weighting.core import FixedWeighting
@@ -227,11 +228,11 @@ def draw(table, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--widths", nargs="+", default=["64", "128", "256"], help="widths of the embedded policy")
+    parser.add_argument("--widths", nargs="+", default=["64", "128"], help="widths of the embedded policy")
     parser.add_argument("--qwen3", nargs="+", choices=QWEN3, default=[], help="Qwen3-shaped models instead")
     parser.add_argument("--objectives", nargs="+", type=int, default=[3, 2, 5], help="numbers of objectives K; all of them at the first size, the first at the others")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
-    parser.add_argument("--steps", type=int, default=15, help="timed steps of each variant")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps of each variant")
     parser.add_argument("--warmup", type=int, default=2, help="steps before")
     parser.add_argument("--prompts", type=int, default=16, help="prompts a step, 8 completions each")
     parser.add_argument("--tokens", type=int, default=48, help="tokens of every completion")
@@ -240,6 +241,8 @@ def main():
     parser.add_argument("--out", default="data/step_time.csv", help="table; the picture goes to figures/step_time.png if this is the default")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if not WORKER_ENVIRONMENT.keys() <= os.environ.keys():  # as a study runs its workers; malloc reads it when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
