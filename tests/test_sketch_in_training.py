@@ -15,7 +15,7 @@ from mora.weighting.core import FixedWeighting
 EVERYTHING = 10**4  # a rank at which nothing is lost
 
 
-class Listening(FixedWeighting):
+class _Listening(FixedWeighting):
     "Fixed weights that keep every Gramian of the layers' projections."
     needs, layers, rank = frozenset({"gramian"}), "proj|lora", EVERYTHING
 
@@ -48,7 +48,7 @@ def listened(task, path, gradients, tied=False, peft_config=None, **changes):
         config.tie_word_embeddings = True
         torch.manual_seed(0)
         model = LlamaForCausalLM(config)
-    weighting = Listening(gradients)
+    weighting = _Listening(gradients)
     # short gradients: the exact way clips by the norm over all parameters, the sketch by that over the watched ones
     args = MultiObjectiveConfig(**settings(path, **{"max_steps": 1, "scale_rewards": "none", **changes}))
     trainer = MultiObjectiveTrainer(model, [tenth(r) for r in rewards()], args, task.train, processing_class=tokenizer, weighting=weighting, peft_config=peft_config)
