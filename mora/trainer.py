@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MultiObjectiveConfig', 'named_reward', 'objective_values', 'greedy', 'ValidatingTrainer', 'CheckpointingTrainer',
            'GradientTrainer', 'RatioTrainer', 'AfterUpdate', 'weighting_logs', 'gramian_logs', 'UpdateNorm',
-           'check_setting', 'check_ratios', 'check_gradients', 'WeightedTrainer', 'MultiObjectiveTrainer']
+           'check_setting', 'check_unsharded', 'check_gradients', 'WeightedTrainer', 'MultiObjectiveTrainer']
 
 # %% ../nbs/30_trainer.ipynb #8c966ed5
 import contextlib, copy, functools, inspect, json, os, random, shutil
@@ -295,16 +295,15 @@ def check_setting(trainer, reward_funcs, eval_dataset):
     if 'validation' in trainer.weighting.needs and (eval_dataset is None or trainer.args.eval_strategy=='no'):
         raise ConfigError('eval_dataset', eval_dataset, f'held-out prompts with eval_strategy="steps": {trainer.weighting.name()} is driven by validation')
 
-def check_ratios(trainer):
-    "`ConfigError` where log-probs of a whole batch could not be taken outside the loss."
+def check_unsharded(trainer, what):
+    "`ConfigError` where the parameters are sharded and the weighting needs `what`, taken outside TRL's own passes."
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ConfigError('weighting', trainer.weighting.name(), 'unsharded parameters (one process or DDP) for log-probs before and after a step')
+        raise ConfigError('weighting', trainer.weighting.name(), f'unsharded parameters (one process or DDP) for {what}')
 
 def check_gradients(trainer):
     "`ConfigError` where per-objective gradients would be wrong or missing."
     args,exact = trainer.args,trainer.weighting.gradients=='exact'
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ConfigError('weighting', trainer.weighting.name(), 'unsharded parameters (one process or DDP) for per-objective gradients')
+    check_unsharded(trainer, 'per-objective gradients')
     if not exact:
         linear = dict(beta=args.beta, entropy_coef=args.entropy_coef)
         for field,value in linear.items():
@@ -342,7 +341,7 @@ class WeightedTrainer(RatioTrainer):
         if 'gramian' in self.weighting.needs:
             check_gradients(self)
             if self.weighting.gradients=='sketch': self.sketch = GradientSketch(self.model, self.weighting.layers, self.weighting.rank, args.seed)
-        if self.weighting.needs & {'reference', 'update'}: check_ratios(self)
+        if self.weighting.needs & {'reference', 'update'}: check_unsharded(self, 'log-probs before and after a step')
         if 'reference' in self.weighting.needs and not is_peft_model(self.model):
             self.initial = copy.deepcopy(self.model).eval().requires_grad_(False)
         if 'update' in self.weighting.needs: self.add_callback(AfterUpdate(self))

@@ -17,7 +17,7 @@ from ..advantages import group_size,weighted_sum
 from ..errors import ConfigError,one_of
 from ..pareto import normalise
 from .core import Weighting
-from .gradient import _count,_layers,_number,floored
+from .gradient import _count,_number,floored,measured_by
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #04cd7e88
 def by_name(
@@ -148,8 +148,8 @@ class GradnormWeighting(Weighting):
     ):
         super().__init__(weights, 'advantage')
         self.alpha,self.eta = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('alpha', alpha), ('eta', eta)))
-        self.layers,self.gradients = _layers(layers),one_of('gradients', gradients, ('exact', 'sketch'))
-        self.rank,self.refresh,self._best = _count('rank', rank),_count('refresh', refresh),best
+        measured_by(self, layers, gradients, rank, refresh)
+        self._best = best
 
     def start(self, objectives, reference=None):
         super().start(objectives)

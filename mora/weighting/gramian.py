@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ..errors import ConfigError,one_of
 from .core import Weighting
-from .gradient import _count,_layers,_number,floored
+from .gradient import _number,floored,measured_by
 
 # %% ../../nbs/16_weighting_gramian.ipynb #d074f201
 METHODS = ('upgrad', 'dualproj', 'mgda', 'cagrad', 'pcgrad', 'imtlg', 'alignedmtl', 'fairgrad', 'gradvac', 'pcd', 'nashmtl')
@@ -135,8 +135,7 @@ class GramianWeighting(Weighting):
         self.method,self.magnitude = method,magnitude
         self.smooth = _number('smooth', smooth, 0, 1, 'a number from 0 to below 1')
         self.floor = _number('floor', floor, 0, 1, 'a number from 0 to below 1')
-        self.layers,self.gradients = _layers(layers),one_of('gradients', gradients, ('exact', 'sketch'))
-        self.rank,self.refresh = _count('rank', rank),_count('refresh', refresh)
+        measured_by(self, layers, gradients, rank, refresh)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
