@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['PIECE', 'HABITS', 'POLICIES', 'words_of', 'make_tokenizer', 'make_policy', 'Habit', 'lesson', 'lessons', 'rate',
-           'imitate', 'complete', 'objective_vector', 'save_policy', 'warm_start', 'load_policy', 'main']
+           'imitate', 'complete', 'objective_vector', 'decodes_fast', 'next_logits', 'prefill', 'decode', 'save_policy',
+           'warm_start', 'load_policy', 'main']
 
 # %% ../nbs/21_policies.ipynb #52c11e0a
-import argparse,json,math,os,random,re,sys,tempfile
+import argparse,functools,json,math,os,random,re,sys,tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 import torch
+from torch.nn import functional as F
 from tokenizers import Regex,Tokenizer,decoders,models,pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM,AutoTokenizer,LlamaConfig,LlamaForCausalLM,PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.utils import logging
 from .errors import ConfigError,one_of
 from .tasks import MARKERS,NAMES,RANGES,TALKS,Style,draw,hub,load_task,solve,split_of
@@ -169,6 +172,77 @@ def objective_vector(
     mean = lambda xs: sum(xs)/len(xs)
     return dict(accuracy=mean(accuracy), length=mean(lengths), clarity=mean(clarity))
 
+# %% ../nbs/21_policies.ipynb #dec0de01
+def decodes_fast(
+    model # A causal language model
+)->bool:
+    "Whether `decode` knows its shape and it is so small that overhead rules."
+    return type(model) is LlamaForCausalLM and model.config.num_key_value_heads==1 and model.num_parameters()<1e6
+
+def next_logits(
+    model,    # As `decodes_fast`
+    tokens,   # (n,) the newest token of each row
+    angles,   # cosines and sines of the rows' positions, each (n, d)
+    caches,   # One a layer: keys and values (2, n, T, d), filled up to t
+    bias,     # (n, 1, T) -inf where a prompt is padded
+    t:int,    # Where the newest token stands
+)->torch.Tensor: # (n, V)
+    "Logits of each row's next token; keys and values of the newest one are added to `caches`."
+    norm = lambda x,layer: F.rms_norm(x, x.shape[-1:], layer.weight, layer.variance_epsilon)
+    x = model.model.embed_tokens(tokens)
+    for layer,cache in zip(model.model.layers, caches, strict=True):
+        attn,mlp,h = layer.self_attn,layer.mlp,norm(x, layer.input_layernorm)
+        q,k = apply_rotary_pos_emb(attn.q_proj(h).view(len(x), -1, attn.head_dim), attn.k_proj(h)[:, None], *angles)
+        cache[0, :, t],cache[1, :, t] = k[:, 0],attn.v_proj(h)
+        keys,values = cache[:, :, :t+1]
+        shares = torch.baddbmm(bias[..., :t+1], q, keys.mT, alpha=attn.scaling).softmax(-1)
+        x = x + attn.o_proj((shares @ values).flatten(1))
+        h = norm(x, layer.post_attention_layernorm)
+        x = x + mlp.down_proj(mlp.act_fn(mlp.gate_proj(h))*mlp.up_proj(h))
+    return model.lm_head(norm(x, model.model.norm))
+
+# %% ../nbs/21_policies.ipynb #dec0de02
+def prefill(model, input_ids, mask, most):
+    "Logits (B, V) after the prompts; caches with room for `most` more tokens; the bias that hides padding; cosines and sines of all positions."
+    B,P = input_ids.shape
+    out = model(input_ids=input_ids, attention_mask=mask, position_ids=(mask.cumsum(1)-1).clamp(min=0), use_cache=True, logits_to_keep=1)
+    logits = out.logits[:, -1]
+    caches = [F.pad(torch.stack([l.keys[:, 0], l.values[:, 0]]), (0, 0, 0, most)) for l in out.past_key_values.layers]
+    bias = F.pad(torch.zeros_like(mask, dtype=logits.dtype).masked_fill(mask==0, float('-inf')), (0, most))[:, None]
+    angles = [a[0] for a in model.model.rotary_emb(logits, torch.arange(P+most, device=mask.device)[None])]
+    return logits,caches,bias,angles
+
+@torch.no_grad()
+def decode(
+    model,             # As `decodes_fast`
+    input_ids,         # (B, P) prompts, padded on the left
+    logits_processor,  # As `generate` makes it: temperature, top-k, ...
+    stopping_criteria, # Likewise: end of text, most tokens
+    generation_config, # Sampling or greedy
+    drop_below:float=.75, # Rows that have ended are dropped when fewer than this share go on
+    **model_kwargs,    # Has the attention_mask (B, P)
+)->torch.Tensor: # (B, P+T) prompts and completions
+    "What `generate` does with one key/value head, without its overhead; for `generate(custom_generate=decode)`."
+    for name,plain in dict(num_beams=1, return_dict_in_generate=False).items():
+        if getattr(generation_config, name) not in (plain, None): raise ConfigError(name, getattr(generation_config, name), f'{plain} with a policy this small')
+    mask,(B,P) = model_kwargs['attention_mask'],input_ids.shape
+    pad,most = generation_config._pad_token_tensor,generation_config.max_length-P
+    logits,caches,bias,angles = prefill(model, input_ids, mask, most)
+    ids,position = F.pad(input_ids, (0, most), value=pad.item()),mask.sum(1)
+    rows = torch.arange(B, device=ids.device); going = rows>=0
+    for t in range(P, P+most):
+        scores = logits_processor(ids[rows, :t], logits.float())
+        tokens = torch.multinomial(scores.softmax(-1), 1)[:, 0] if generation_config.do_sample else scores.argmax(-1)
+        ids[rows, t] = tokens = tokens.where(going, pad)
+        going = going & ~stopping_criteria(ids[rows, :t+1], None)
+        if not going.any(): break
+        if going.sum()<drop_below*len(rows):
+            rows,tokens,position,bias,caches = rows[going],tokens[going],position[going],bias[going],[c[:, going] for c in caches]
+            going = going[going]
+        logits = next_logits(model, tokens, [a[position] for a in angles], caches, bias, t)
+        position = position+1
+    return ids[:, :t+1]
+
 # %% ../nbs/21_policies.ipynb #4e89623d
 POLICIES = Path(__file__ if '__file__' in globals() else os.path.abspath('../mora/policies.py')).parent.parent/'data'/'policies' # those that ship
 
@@ -230,6 +304,7 @@ def load_policy(
             raise ConfigError('model', str(name), f'a causal language model: {why}') from e
     tokenizer.padding_side = 'left'
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
+    if decodes_fast(model): model.generate = functools.partial(model.generate, custom_generate=decode)
     return model,tokenizer
 
 # %% ../nbs/21_policies.ipynb #978f327d
