@@ -126,8 +126,8 @@ def policy(size, device):
     return make_policy(tokenizer, seed=0, width=int(size), ff=int(int(size) * 2.625)), tokenizer
 
 
-def make_trainer(variant, size, k, args):
-    "A trainer of a fresh policy."
+def settings_of(size, k, args):
+    "A fresh policy, its rewards, and what trainers of all kinds are told."
     model, tokenizer = policy(size, args.device)
     gpu = args.device == "cuda"
     settings = dict(
@@ -136,38 +136,56 @@ def make_trainer(variant, size, k, args):
         disable_tqdm=True, bf16=gpu, gradient_checkpointing=False, use_cpu=not gpu,
     )
     prompts = load_task("embedded", train_size=args.prompts * 4, validation_size=1, test_size=1).train["prompt"]
-    common = dict(train_dataset=Dataset.from_dict({"prompt": list(prompts)}), processing_class=tokenizer)
+    return model, rewards(k), settings, dict(train_dataset=Dataset.from_dict({"prompt": list(prompts)}), processing_class=tokenizer)
+
+
+def make_trainer(variant, size, k, args):
+    "A trainer of a fresh policy."
+    model, reward_funcs, settings, common = settings_of(size, k, args)
     if variant == "trl":
-        return GRPOTrainer(model, rewards(k), GRPOConfig(**settings, reward_weights=[1 / k] * k), **common)
+        return GRPOTrainer(model, reward_funcs, GRPOConfig(**settings, reward_weights=[1 / k] * k), **common)
     weighting = FixedWeighting() if variant == "fixed" else GradientWeighting(gradients="sketch" if variant == "sketch" else "exact")
     kind = KPassTrainer if variant == "k-pass" else MultiObjectiveTrainer
-    return kind(model, rewards(k), MultiObjectiveConfig(**settings), weighting=weighting, **common)
+    return kind(model, reward_funcs, MultiObjectiveConfig(**settings), weighting=weighting, **common)
+
+
+def take_turns(trainers, turns):
+    "Train all of them, one step of each in turn."
+
+    def run(i, trainer):
+        turns.wait(i)
+        try:
+            trainer.train()
+        finally:
+            turns.pass_on(i, leave=True)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(trainers)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
 
 
 def measure(variants, size, k, args):
     "Rows (variant, whole-step seconds, training-part seconds) of the timed steps."
     turns = Turns(len(variants))
-    watches, threads = [], []
+    watches, trainers = [], []
     for i, variant in enumerate(variants):
         trainer, watch = make_trainer(variant, size, k, args), Stopwatch(i, turns, args.device)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(watch)
         trainer._generate = watch.around(trainer._generate)
         watches.append(watch)
-
-        def run(i=i, trainer=trainer):
-            turns.wait(i)
-            try:
-                trainer.train()
-            finally:
-                turns.pass_on(i, leave=True)
-
-        threads.append(threading.Thread(target=run))
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+        trainers.append(trainer)
+    take_turns(trainers, turns)
     return pd.concat(pd.DataFrame(w.rows[args.warmup:], columns=["whole", "training"]).assign(variant=v, step=range(len(w.rows) - args.warmup)) for v, w in zip(variants, watches, strict=True))
+
+
+def silence():
+    "No warnings and bars."
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
 
 
 def peak_memory(variant, size, k, args):
@@ -244,9 +262,7 @@ def main():
     if not WORKER_ENVIRONMENT.keys() <= os.environ.keys():  # as a study runs its workers; malloc reads it when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)
     torch.set_num_threads(args.threads)
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
+    silence()
     if args.memory_of:
         return memory_of(args)
     tables = []

@@ -226,6 +226,7 @@ def decode(
     for name,plain in dict(num_beams=1, return_dict_in_generate=False).items():
         if getattr(generation_config, name) not in (plain, None): raise ConfigError(name, getattr(generation_config, name), f'{plain} with a policy this small')
     mask,(B,P) = model_kwargs['attention_mask'],input_ids.shape
+    if mask is None: mask = torch.ones_like(input_ids) # so handed over where no prompt is padded
     pad,most = generation_config._pad_token_tensor,generation_config.max_length-P
     logits,caches,bias,angles = prefill(model, input_ids, mask, most)
     ids,position = F.pad(input_ids, (0, most), value=pad.item()),mask.sum(1)
@@ -291,6 +292,7 @@ def warm_start(
 # %% ../nbs/21_policies.ipynb #cb3e8416
 def load_policy(
     name:str='embedded', # A policy that ships, a folder, or a hub id
+    **options,           # Of `from_pretrained`: dtype, attn_implementation, revision, ...
 )->tuple: # model, tokenizer
     "A causal language model and its tokenizer, ready for generation."
     path = POLICIES/name if name in RANGES else name
@@ -298,7 +300,7 @@ def load_policy(
     if not Path(path).exists() and '/' not in str(name): raise ConfigError('model', name, f'one of {", ".join(RANGES)}, a folder, or a hub id such as owner/name')
     local = Path(path).exists()
     with nullcontext(True) if local else hub() as online, _quiet() if local else nullcontext():
-        try: model,tokenizer = AutoModelForCausalLM.from_pretrained(path),AutoTokenizer.from_pretrained(path)
+        try: model,tokenizer = AutoModelForCausalLM.from_pretrained(path, **options),AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError) as e:
             why = str(e).strip().splitlines()[0] if online else 'the hub does not answer, and there is no copy in the cache'
             raise ConfigError('model', str(name), f'a causal language model: {why}') from e

@@ -31,7 +31,7 @@ def check_weights(
 )->np.ndarray: # Shape (K,)
     "`weights` as an array on the simplex, or a `ConfigError` that says why not."
     if weights is None: return np.full(K, 1/K)
-    if isinstance(weights, str): weights = PRESETS[one_of('weights', weights, PRESETS)]
+    if isinstance(weights, str): weights = [1/K]*K if weights=='balanced' and K!=3 else PRESETS[one_of('weights', weights, PRESETS)]
     try: w = np.asarray(weights, float)
     except (TypeError, ValueError): raise ConfigError('weights', weights, f'{K} numbers or one of ' + ', '.join(PRESETS)) from None
     if w.shape!=(K,): raise ConfigError('weights', _plain(weights), f'{K} numbers, one for each objective')

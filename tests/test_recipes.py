@@ -1,0 +1,100 @@
+"""Every recipe: a dry run offline, and three steps of training, with a small random-weight model of its architecture in place."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from mora.cli import main, read_recipe
+from mora.experiment import load_run
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+FAMILIES = {"Qwen/Qwen3": (Qwen3Config, Qwen3ForCausalLM), "deepseek-ai/": (LlamaConfig, LlamaForCausalLM), "mistralai/": (MistralConfig, MistralForCausalLM)}
+SMALL = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=4096)
+CHAT = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+HERE = dict(steps=3, prompts=2, num_generations=4, per_device_train_batch_size=4, max_completion_length=24, validation_size=3, test_size=3, validation_every=3,
+            test_every=3, checkpoint_every=3, use_cpu=True, bf16=False, use_vllm=False, model_init_kwargs={"dtype": "float32"})
+
+
+def byte_tokenizer():
+    "One token a byte, with a chat template."
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(["<pad>", "<eos>", *sorted(letters)])}, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left", chat_template=CHAT)
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory):
+    "Folder of a small random-weight model of a recipe's architecture."
+    made = {}
+
+    def folder(model):
+        family = next(f for f in FAMILIES if model.startswith(f))
+        if family not in made:
+            config, cls = FAMILIES[family]
+            tokenizer = byte_tokenizer()
+            made[family] = tmp_path_factory.mktemp("models") / family.strip("/").replace("/", "-")
+            torch.manual_seed(0)
+            policy = cls(config(**SMALL, vocab_size=len(tokenizer), eos_token_id=1, pad_token_id=0))
+            with torch.no_grad():  # about one token in ten ends the text
+                policy.model.embed_tokens.weight[:, 0] = 1.0
+                policy.lm_head.weight[1, 0] = 0.6
+            policy.save_pretrained(made[family])
+            tokenizer.save_pretrained(made[family])
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture
+def math_data(tmp_path, monkeypatch):
+    "Where both MATH tasks find rows: MATH-500 where the user has it, else made-up ones."
+    data = os.environ.get("MORA_MATH500")
+    if not data:
+        data = tmp_path / "sums.csv"
+        data.write_text("problem,answer\n" + "\n".join(f"What is {a} plus {b}?,{a + b}" for a in range(1, 8) for b in range(1, 8)))
+    for name in ("MORA_MATH500", "MORA_MATH_ALGEBRA"):
+        monkeypatch.setenv(name, str(data))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def words(settings):
+    return [w for k, v in settings.items() for w in (f"--{k.replace('_', '-')}", yaml.safe_dump(v, default_flow_style=True).strip().removesuffix("\n..."))]
+
+
+def test_there_are_recipes():
+    assert len(RECIPES) >= 8 and {f for f in FAMILIES for r in RECIPES if read_recipe(r)["model"].startswith(f)} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_dry_run(recipe, stand_in, math_data, capsys):
+    model = stand_in(read_recipe(recipe)["model"])
+    assert main(["train", "--config", str(recipe), "--model", str(model), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    for part in ("# Settings", "# Work", "# Rewards on stand-ins", "<user> ", "# Memory, roughly", "Nothing was trained."):
+        assert part in said
+    assert said.count("Step 1: read.") == 2 and f"{read_recipe(recipe)['steps']:,} optimizer steps" in said
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_three_steps(recipe, stand_in, math_data, tmp_path, capsys):
+    model = stand_in(read_recipe(recipe)["model"])
+    assert main(["train", "--config", str(recipe), "--model", str(model), "--out", str(tmp_path / "run"), *words(HERE)]) == 0, capsys.readouterr().err
+    values = load_run(tmp_path / "run").values("train")
+    assert values.index.tolist() == [1, 2, 3]
+    rewards = values[[f"rewards/{o}/mean" for o in ("accuracy", "conciseness", "clarity")]].dropna()  # logged where completions are written: every second step with two minibatches
+    assert len(rewards) >= 2 and rewards.stack().between(0, 1).all() and rewards["rewards/conciseness/mean"].max() > 0  # random text is never right, but some of it is short
+    assert values["update/norm"].max() > 0
+
+
+def test_paper_values():
+    "What the recipes of the paper's runs must say, whatever else changes."
+    for name in ("qwen3-8b-math500", "deepseek-llm-7b-chat-math500", "ministral-8b-math500", "qwen3-8b-algebra"):
+        said = read_recipe(ROOT / "recipes" / f"{name}.yaml")
+        kept = {k: said[k] for k in ("prompts", "num_generations", "minibatches", "learning_rate", "beta", "max_completion_length")}
+        assert kept == dict(prompts=64, num_generations=8, minibatches=2, learning_rate=1e-6, beta=0.001, max_completion_length=2048)
