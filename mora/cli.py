@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'EXAMPLES', 'USAGE', 'FURTHER', 'parse_value', 'parse_setting', 'Parser', 'add_settings', 'make_parser',
-           'whole_number', 'do_train', 'read_recipe', 'further_settings', 'do_study', 'do_report', 'main']
+           'whole_number', 'do_train', 'further_settings', 'do_study', 'do_report', 'main']
 
 # %% ../nbs/42_cli.ipynb #42f4f8a9
 import argparse, re, sys
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 import yaml
 from .errors import ConfigError
-from .experiment import ExperimentConfig, cast, checkpoint_step, known, last_checkpoint, leads, make_config, run_experiment
+from .experiment import ExperimentConfig, cast, checkpoint_step, known, last_checkpoint, leads, make_config, read_recipe, run_experiment
 
 # %% ../nbs/42_cli.ipynb #3bbffe9e
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}
@@ -123,15 +123,6 @@ def do_train(args)->int: # Exit code
     return 0
 
 # %% ../nbs/42_cli.ipynb #cae0d0a1
-def read_recipe(
-    path # Of a YAML file
-)->dict: # Setting -> value
-    "The settings that a recipe says."
-    try: said = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as e: raise ConfigError('config', str(path), f'a YAML file ({str(e).splitlines()[0]})') from None
-    if not isinstance(said, dict): raise ConfigError('config', str(path), 'a mapping of settings')
-    return said
-
 def further_settings(
     words:list # What the parser did not know: ["--use-vllm", "true", ...] or ["--use-vllm=true"]
 )->dict: # Setting -> value

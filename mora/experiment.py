@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'SETTINGS_OF', 'SCHEDULERS', 'TIMES', 'NOT_POLICY', 'cast', 'setting', 'ExperimentConfig', 'trainer_options',
-           'known', 'make_config', 'preset_name', 'run_name', 'check_numbers', 'has_own_policy', 'check_task',
-           'run_rewards', 'lora_config', 'leads', 'processes', 'batch_shape', 'config_weighting', 'software', 'commit',
-           'write_whole', 'save_config', 'read_config', 'check_same', 'is_finished', 'checkpoint_history',
-           'checkpoint_step', 'last_checkpoint', 'claimed', 'split_name', 'seconds_of', 'tidy', 'run_task',
-           'as_messages', 'run_policy', 'trainer_arguments', 'make_trainer', 'standing', 'columns', 'read_progress',
-           'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
+           'known', 'read_recipe', 'make_config', 'preset_name', 'run_name', 'check_numbers', 'has_own_policy',
+           'check_task', 'run_rewards', 'lora_config', 'leads', 'processes', 'batch_shape', 'config_weighting',
+           'software', 'commit', 'write_whole', 'save_config', 'read_config', 'check_same', 'is_finished',
+           'checkpoint_history', 'checkpoint_step', 'last_checkpoint', 'claimed', 'split_name', 'seconds_of', 'tidy',
+           'run_task', 'as_messages', 'run_policy', 'trainer_arguments', 'make_trainer', 'standing', 'columns',
+           'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
 
 # %% ../nbs/40_experiment.ipynb #e1ee4d26
 import contextlib, difflib, json, math, os, re, shutil
@@ -77,7 +77,7 @@ class ExperimentConfig:
     test_size:int|None = setting(None, "held-out prompts for tests; none: the task's own number", least=1)
     checkpoint_every:int = setting(10, 'steps between checkpoints, from which a killed run goes on', least=1)
     prompt_column:str = setting('prompt', 'column of the prompts, where the task is a data set')
-    answer_column:str = setting('answer', 'column of the answers, where the task is a data set')
+    answer_column:str|None = setting('answer', 'column of the answers, where the task is a data set; none: it has no answers')
     threads:int = setting(1, 'CPU threads of torch; another number rounds differently', least=1)
     rewards:list|None = setting(None, "one an objective, in the order of the weights: accuracy, conciseness, clarity, or module:function; none: these three")
     chat:bool = setting(False, "prompts are messages of a user, put into the model's chat template")
@@ -116,6 +116,15 @@ def known(
     if name in names: return name
     close = difflib.get_close_matches(name, names, n=3, cutoff=.5)
     raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
+
+def read_recipe(
+    path # Of a YAML file
+)->dict: # Setting -> value
+    "The settings that a recipe says."
+    try: said = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as e: raise ConfigError('config', str(path), f'a YAML file ({str(e).splitlines()[0]})') from None
+    if not isinstance(said, dict): raise ConfigError('config', str(path), 'a mapping of settings')
+    return said
 
 def make_config(
     values:dict, # Settings by name
@@ -400,6 +409,7 @@ def make_trainer(config, task, folder):
     trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, dict(validation=task.validation, test=task.test), weighting=weighting, processing_class=tokenizer,
         peft_config=lora_config(config) if config.lora else None)
     trainer.remove_callback(PrinterCallback) # the bar says it better
+    if trainer.is_fsdp_enabled: vars(model).pop('generate', None) # a small policy's own loop reads whole weights
     return trainer
 
 # %% ../nbs/40_experiment.ipynb #5041ef6f

@@ -313,12 +313,13 @@ def table_task(
 def load_dataset_task(
     source:str,                  # A file, a folder, or a hub id
     prompt_column:str='prompt',  # Where the prompts are
-    answer_column:str='answer',  # Where the answers are
+    answer_column:str='answer',  # Where the answers are; None where there are none
     **sizes,                     # seed, train_size, validation_size, test_size of `table_task`
 )->Task:
-    "A task from any data set with a prompt and an answer column."
+    "A task from any data set with a prompt column; rewards see its other columns as well, under their own names."
     tables = read_path(source) if Path(source).exists() else read_hub(source)
-    return table_task(source, tables, lambda t: dict(prompt=column(t, prompt_column, 'prompt_column'), answer=column(t, answer_column, 'answer_column')), **sizes)
+    answers = lambda t: column(t, answer_column, 'answer_column') if answer_column else [None]*len(t)
+    return table_task(source, tables, lambda t: {c: t[c].tolist() for c in t} | dict(prompt=column(t, prompt_column, 'prompt_column'), answer=answers(t)), **sizes)
 
 # %% ../nbs/20_tasks.ipynb #1fc20fd0
 INSTRUCTION = "Let's think step by step and output the final answer within \\boxed{}."

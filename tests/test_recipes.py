@@ -3,29 +3,17 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from small_models import byte_tokenizer, small_model
 
 from mora.cli import main, read_recipe
 from mora.experiment import load_run
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-FAMILIES = {"Qwen/Qwen3": (Qwen3Config, Qwen3ForCausalLM), "deepseek-ai/": (LlamaConfig, LlamaForCausalLM), "mistralai/": (MistralConfig, MistralForCausalLM)}
-SMALL = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=4096)
-CHAT = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant> {% endif %}"
+FAMILIES = {"Qwen/Qwen3": "qwen3", "deepseek-ai/": "llama", "mistralai/": "mistral"}  # DeepSeek LLM is a Llama
 HERE = dict(steps=3, prompts=2, num_generations=4, per_device_train_batch_size=4, max_completion_length=24, validation_size=3, test_size=3, validation_every=3,
             test_every=3, checkpoint_every=3, use_cpu=True, bf16=False, use_vllm=False, model_init_kwargs={"dtype": "float32"})
-
-
-def byte_tokenizer():
-    "One token a byte, with a chat template."
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(["<pad>", "<eos>", *sorted(letters)])}, []))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", padding_side="left", chat_template=CHAT)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +24,9 @@ def stand_in(tmp_path_factory):
     def folder(model):
         family = next(f for f in FAMILIES if model.startswith(f))
         if family not in made:
-            config, cls = FAMILIES[family]
             tokenizer = byte_tokenizer()
-            made[family] = tmp_path_factory.mktemp("models") / family.strip("/").replace("/", "-")
-            torch.manual_seed(0)
-            policy = cls(config(**SMALL, vocab_size=len(tokenizer), eos_token_id=1, pad_token_id=0))
-            with torch.no_grad():  # about one token in ten ends the text
-                policy.model.embed_tokens.weight[:, 0] = 1.0
-                policy.lm_head.weight[1, 0] = 0.6
-            policy.save_pretrained(made[family])
+            made[family] = tmp_path_factory.mktemp("models") / FAMILIES[family]
+            small_model(FAMILIES[family], tokenizer).save_pretrained(made[family])
             tokenizer.save_pretrained(made[family])
         return made[family]
 
