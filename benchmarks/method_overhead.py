@@ -21,6 +21,9 @@ from step_time import WORKER_ENVIRONMENT, MultiObjectiveConfig, MultiObjectiveTr
 
 from mora.weighting.core import make_weighting, weighting_names
 
+# what the leaderboard runs under a label of its own, or with other than default options
+OPTIONS = {"gradnorm": ("gradnorm", dict(gradients="sketch")), "gradient-anchor": ("gradient", dict(anchor=0.05, gradients="sketch")),
+           "gramian-upgrad": ("gramian", dict(method="upgrad", gradients="sketch")), "gramian-mgda": ("gramian", dict(method="mgda", gradients="sketch"))}
 CALLS = ["observe_rewards", "observe_values", "observe_gramian", "observe_reference", "observe_update", "advantages"]
 
 
@@ -44,10 +47,15 @@ def watch_calls(weighting, spent):
         setattr(weighting, name, timed(getattr(weighting, name)))
 
 
+def weighting_of(name):
+    "The weighting that the leaderboard runs under this name."
+    weighting, options = OPTIONS.get(name, (name.split()[0], {}))
+    return make_weighting(weighting, **options)
+
+
 def make_trainer(name, args, spent):
     "A trainer of a fresh policy under the weighting called so."
-    options = dict(gradients="sketch") if name in ("gradient", "gramian", "gradnorm") else {}
-    weighting = make_weighting(name, **options)
+    weighting = weighting_of(name)
     model, rewards, settings, common = settings_of("64", 3, args)
     if "validation" in weighting.needs:  # held-out prompts must be there; they are looked at before the first step alone
         common |= dict(eval_dataset=common["train_dataset"].select(range(2)))
@@ -66,7 +74,7 @@ def measure(names, args):
         watch = Stopwatch(i, turns, "cpu")
         begin = watch.on_step_begin
         watch.on_step_begin = lambda *a, begin=begin, spent=spent, **k: (begin(*a, **k), spent.append(0.0))[0]
-        trainer = make_trainer(name.split()[0], args, spent)
+        trainer = make_trainer(name, args, spent)
         trainer.add_callback(watch)
         watches.append(watch)
         trainers.append(trainer)
@@ -81,7 +89,7 @@ def summary(rows):
     own = rows.groupby("method").own.median()
     out = []
     for name in rows.method.unique():
-        needs = make_weighting(name.split()[0]).needs
+        needs = weighting_of(name).needs
         out.append(dict(method=name, needs=", ".join(sorted(needs)), whole_min_s=by[name].min(), whole_median_s=by[name].median(), whole_ratio=(by[name] / by["fixed"]).median(),
                         own_ms=1e3 * own[name], own_share=(own[name] - own["fixed"]) / by["fixed"].median()))
     return pd.DataFrame(out)
@@ -98,7 +106,8 @@ def main():
         os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)
     torch.set_num_threads(1)
     silence()
-    names = ["fixed", "fixed again", *(n for n in args.methods or weighting_names() if n != "fixed")]
+    known = [*(n for n in weighting_names() if n not in ("fixed", "gramian")), *(n for n in OPTIONS if n != "gradnorm")]
+    names = ["fixed", "fixed again", *(args.methods or known)]
     table = summary(measure(names, SimpleNamespace(**vars(args), device="cpu", prompts=16, tokens=48)))
     print(table.round(4).to_string(index=False))
     tmp = args.out + ".tmp"

@@ -6,7 +6,7 @@
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
            'initial_point', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm', 'bootstrap_interval',
-           'seed_table', 'paired_differences', 'improvement', 'step_costs', 'leaderboard_table', 'spelled']
+           'seed_table', 'paired_differences', 'improvement', 'leaderboard_table', 'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -288,49 +288,32 @@ def improvement(
     d = np.subtract.outer(np.asarray(ours, float), np.asarray(theirs, float))
     return float(np.mean((d>0) + .5*(d==0))) if d.size else np.nan
 
-# %% ../nbs/50_analysis.ipynb #3c507313
-def step_costs(
-    results, # Tidy results
-)->pd.DataFrame: # Index `BY_PRESET`: needs, step_seconds, overhead (.05: 5% more than fixed weights)
-    "What a training step takes under each method."
-    from mora.weighting.core import weightings # only here, as it loads training code
-    known,rows = weightings(),[]
-    timed = with_method(results[results['step']>0]).drop_duplicates(['run', 'split', 'step'])
-    for key,g in timed.groupby(BY_PRESET, sort=False):
-        needs = getattr(known.get(g['weighting'].iloc[0]), 'needs', ())
-        train,validation = (g.loc[g['split']==s, 'seconds'] for s in ('train', 'validation'))
-        validating = validation.median()*len(validation)/len(train) if 'validation' in needs else 0.
-        rows.append((*key, ', '.join(sorted(needs)), train.median()+validating))
-    out = pd.DataFrame(rows, columns=[*BY_PRESET, 'needs', 'step_seconds'])
-    fixed = out[out['method']=='fixed'].groupby(['algorithm', 'preset'])['step_seconds'].first()
-    bar = [fixed.get((a, p), fixed.get(a, fixed[:0]).mean()) for a,p in zip(out['algorithm'], out['preset'], strict=True)]
-    return out.assign(overhead=out['step_seconds']/bar-1).set_index(BY_PRESET)
-
 # %% ../nbs/50_analysis.ipynb #d8ee3ee2
-def _interval(table, name):
-    "Columns `name`, `name`_low and `name`_high of a `seed_table`, by preset."
-    return table.set_index(BY_PRESET)[['iqm', 'low', 'high']].set_axis([name, f'{name}_low', f'{name}_high'], axis=1)
+def _interval(table, name, by):
+    "Columns `name`, `name`_low and `name`_high of a `seed_table`."
+    return table.set_index(by)[['iqm', 'low', 'high']].set_axis([name, f'{name}_low', f'{name}_high'], axis=1)
 
-def _better(runs, value, base):
-    "Probability of improvement over `base` of the same algorithm, by preset."
+def _better(runs, value, base, by):
+    "Probability of improvement over `base` of the same algorithm."
     bars = {a:g[value] for a,g in runs[runs['method']==base].groupby('algorithm')}
-    chances = {key:improvement(g[value], bars.get(key[0], [])) for key,g in runs.groupby(BY_PRESET, sort=False)}
-    return pd.Series(chances, name=f'{value}_better').rename_axis(BY_PRESET)
+    chances = {key:improvement(g[value], bars.get(key[0], [])) for key,g in runs.groupby(by, sort=False)}
+    return pd.Series(chances, name=f'{value}_better').rename_axis(by)
 
 def leaderboard_table(
     results,   # Tidy results of a study
     reference, # Reference point of hypervolumes on the normalised scale, shape (K,)
     base=BASE, # Method that the others are compared with
-)->pd.DataFrame: # A row a method and preset; X_low and X_high: 95% interval of X, NaN with fewer than `MIN_SEEDS` seeds
-    "Hypervolume, distance to the pooled front, difference from `base` and costs of every method, over its seeds."
+    by=BY_PRESET, # Rows; `BY_METHOD` pools the starts of a method, each a stratum
+)->pd.DataFrame: # X_low and X_high: 95% interval of X, NaN with fewer than `MIN_SEEDS` seeds
+    "Hypervolume, distance to the pooled front, and difference from `base` of every method, over its seeds."
     objectives = study_objectives(results)
     runs = hypervolume_table(vectors(results, objectives), objectives, reference)
-    parts = [runs.groupby(BY_PRESET, sort=False).agg(seeds=('seed', 'nunique'))]
-    parts += [_interval(seed_table(runs, v, BY_PRESET), v) for v in ('final', 'archive', 'final_igd_plus')]
+    parts = [runs.groupby(by, sort=False).agg(starts=('preset', 'nunique'), seeds=('seed', 'nunique'))]
+    parts += [_interval(seed_table(runs, v, by), v, by) for v in ('final', 'archive', 'final_igd_plus')]
     for v in ('final', 'archive'):
-        gains = seed_table(paired_differences(runs, v, base), v, BY_PRESET)
-        parts += [_interval(gains, f'{v}_gain'), _better(runs, v, base)]
-    return pd.concat([*parts, step_costs(results)], axis=1).reset_index().sort_values('final', ascending=False, ignore_index=True)
+        gains = seed_table(paired_differences(runs, v, base), v, by)
+        parts += [_interval(gains, f'{v}_gain', by), _better(runs, v, base, by)]
+    return pd.concat(parts, axis=1).reset_index().sort_values('final', ascending=False, ignore_index=True)
 
 def spelled(
     table, # From `leaderboard_table`

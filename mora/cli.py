@@ -7,7 +7,7 @@ __all__ = ['SETTINGS', 'EXAMPLES', 'USAGE', 'FURTHER', 'parse_value', 'parse_set
            'whole_number', 'do_train', 'further_settings', 'do_study', 'do_report', 'main']
 
 # %% ../nbs/42_cli.ipynb #42f4f8a9
-import argparse, re, sys
+import argparse, os, re, sys, time
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
@@ -67,7 +67,8 @@ EXAMPLES = dict(
     study = """examples:
   mora study quick
   mora study paper --seeds 3
-  mora study my/grid.yaml --workers 4 --out runs/mine --set steps=80 task=embedded-hard""",
+  mora study my/grid.yaml --workers 4 --out runs/mine --set steps=80 task=embedded-hard
+  mora study paper --engine ray --out /shared/runs/paper""",
     report = """examples:
   mora report runs/quick
   mora report data/paper.parquet --figures figures""")
@@ -88,7 +89,8 @@ def make_parser():
     study = command('study', 'train a grid of runs; the same command goes on where a study was killed')
     study.add_argument('grid', metavar='GRID', help='quick, paper, or the path of a grid file')
     study.add_argument('--seeds', help='number of seeds: 0, 1, ... (default: as the grid says)')
-    study.add_argument('--workers', default='2', help='runs at a time (default: 2)')
+    study.add_argument('--workers', help='runs at a time (default: 2; with --engine ray one on each CPU of the cluster)')
+    study.add_argument('--engine', default='local', metavar='local|ray', help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the runs (default: local)')
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE', help='settings of all runs; for their names see mora train --help')
     report = command('report', 'draw figures and a report from finished runs')
@@ -111,13 +113,13 @@ def do_train(args)->int: # Exit code
     folder = Path(args.out or Path('runs')/config.name)
     if args.dry_run:
         from mora.recipes import dry_run
-        print(dry_run(config, folder))
+        if leads(): print(dry_run(config, folder))
         return 0
     if leads(): print(f'{config.name} in {folder}', flush=True)
     try: run = run_experiment(config, folder, progress=True)
     except KeyboardInterrupt:
         last = last_checkpoint(folder)
-        print(f'\nstopped; the same command goes on from step {checkpoint_step(last) if last else 0}', file=sys.stderr)
+        if leads(): print(f'\nstopped; the same command goes on from step {checkpoint_step(last) if last else 0}', file=sys.stderr)
         return 130
     if leads(): print(run)
     return 0
@@ -138,9 +140,9 @@ def further_settings(
 def do_study(args)->int: # Exit code
     "`mora study`."
     from mora.study import find_grid, read_grid, run_study
-    grid,seeds,workers = read_grid(find_grid(args.grid)),args.seeds and whole_number('seeds', args.seeds),whole_number('workers', args.workers)
+    grid,seeds,workers = read_grid(find_grid(args.grid)),args.seeds and whole_number('seeds', args.seeds),args.workers and whole_number('workers', args.workers)
     out = Path(args.out or Path('runs')/grid.name)
-    ended = run_study(grid, out, seeds, workers, dict(map(parse_setting, args.set)))
+    ended = run_study(grid, out, seeds, workers, dict(map(parse_setting, args.set)), args.engine)
     if any(o.status=='stopped' for o in ended):
         print('stopped; the same command goes on', file=sys.stderr)
         return 130
@@ -166,6 +168,7 @@ def main(
         elif rest: known(rest[0].lstrip('-').replace('-', '_'), [k for k in vars(args) if k!='command'], ' '.join(rest[1:2]))
         return dict(train=do_train, study=do_study, report=do_report)[args.command](args)
     except ConfigError as error:
+        if os.environ.get('LOCAL_RANK', '0')!='0': time.sleep(10) # the first process here says it, and the launcher ends the others
         print(f'mora: {error}', file=sys.stderr)
         return 2
 

@@ -7,12 +7,12 @@ __all__ = ['KINDS', 'SETTINGS_OF', 'SCHEDULERS', 'TIMES', 'NOT_POLICY', 'cast', 
            'known', 'read_recipe', 'make_config', 'preset_name', 'run_name', 'check_numbers', 'has_own_policy',
            'check_task', 'run_rewards', 'lora_config', 'leads', 'processes', 'batch_shape', 'config_weighting',
            'software', 'commit', 'write_whole', 'save_config', 'read_config', 'check_same', 'is_finished',
-           'checkpoint_history', 'checkpoint_step', 'last_checkpoint', 'claimed', 'split_name', 'seconds_of', 'tidy',
-           'run_task', 'as_messages', 'run_policy', 'trainer_arguments', 'make_trainer', 'standing', 'columns',
+           'checkpoint_history', 'checkpoint_step', 'last_checkpoint', 'lock', 'claimed', 'split_name', 'seconds_of',
+           'tidy', 'run_task', 'as_messages', 'run_policy', 'trainer_arguments', 'make_trainer', 'standing', 'columns',
            'read_progress', 'watcher', 'train', 'finish', 'Run', 'load_run', 'quiet', 'run_experiment']
 
 # %% ../nbs/40_experiment.ipynb #e1ee4d26
-import contextlib, difflib, json, math, os, re, shutil
+import contextlib, difflib, json, math, os, re, shutil, time
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -314,25 +314,43 @@ def last_checkpoint(
         if checkpoint_history(c) is not None: return c
 
 # %% ../nbs/40_experiment.ipynb #b3af2e15
+def lock(
+    file,     # Open for writing
+    folder,   # That the file is for
+    patience, # Seconds to wait for whoever has the lock
+):
+    "Have the lock on a file, and write there who has it."
+    import fcntl, platform
+    end = time.monotonic()+patience
+    file.seek(0)
+    while True:
+        try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            allowed = 'a folder in which no other process is training'
+            if time.monotonic()>=end: raise ConfigError('folder', str(folder), f'{allowed}, as {file.read()} does') from None
+            time.sleep(.2)
+        else: break
+    file.truncate(0)
+    print('process', os.getpid(), 'on', platform.node(), end='', file=file, flush=True)
+
 @contextlib.contextmanager
-def claimed(folder):
+def claimed(
+    folder,    # Of a run
+    patience=0,# Seconds to wait for whoever has it
+):
     "`folder` for this process alone; removed again if it is new and an error leaves it without a checkpoint."
-    import fcntl
     folder = Path(folder)
     new = [d for d in (folder, *folder.parents) if not d.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError: raise ConfigError('folder', str(folder), 'a folder in which no other process is training') from None
-        yield folder
-    except Exception:
-        if new and last_checkpoint(folder) is None:
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):
-                for d in new[1:]: d.rmdir() # unless somebody else has put something there
-        raise
-    finally: os.close(handle)
+    with open(folder/'.lock', 'a+') as file:
+        lock(file, folder, patience)
+        try: yield folder
+        except Exception:
+            if new and last_checkpoint(folder) is None:
+                shutil.rmtree(folder)
+                with contextlib.suppress(OSError):
+                    for d in new[1:]: d.rmdir() # unless somebody else has put something there
+            raise
 
 # %% ../nbs/40_experiment.ipynb #8631d801
 TIMES = re.compile(r'(step_time|_time|_runtime|_per_second)$')
@@ -397,18 +415,21 @@ def trainer_arguments(
         temperature=config.temperature, beta=config.beta, max_completion_length=config.max_completion_length or task.max_completion_length,
         eval_strategy='steps', eval_steps=validation, test_steps=config.test_every, per_device_eval_batch_size=256,
         save_strategy='steps', save_steps=config.checkpoint_every, save_total_limit=2, logging_steps=1, logging_strategy='steps',
-        report_to='none', disable_tqdm=True, bf16=False, gradient_checkpointing=False) | options | batch_shape(config)
+        report_to='none', disable_tqdm=True, bf16=False, gradient_checkpointing=False, ddp_find_unused_parameters=False) | options | batch_shape(config)
 
 # %% ../nbs/40_experiment.ipynb #239ed983
 def make_trainer(config, task, folder):
     "A `MultiObjectiveTrainer` of `config`, with checkpoints in `folder`."
     from transformers import PrinterCallback
     from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
-    weighting,(model,tokenizer) = config_weighting(config),run_policy(config)
+    weighting = config_weighting(config)
     args = MultiObjectiveConfig(output_dir=str(folder), **trainer_arguments(config, task, weighting.needs))
+    model,tokenizer = run_policy(config) # after the arguments: they say whether each process needs all of it
     trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, dict(validation=task.validation, test=task.test), weighting=weighting, processing_class=tokenizer,
         peft_config=lora_config(config) if config.lora else None)
     trainer.remove_callback(PrinterCallback) # the bar says it better
+    if trainer.accelerator.num_processes!=processes(): # accelerate joins them on GPUs, and on a CPU only when told to
+        raise ConfigError('use_cpu', args.use_cpu, f'true where {processes()} processes are launched without GPUs; each would train alone')
     if trainer.is_fsdp_enabled: vars(model).pop('generate', None) # a small policy's own loop reads whole weights
     return trainer
 
@@ -458,7 +479,8 @@ def train(config, task, folder, progress):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 # %% ../nbs/40_experiment.ipynb #702c2b61
-NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json')
+NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json',
+    'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # shards of FSDP and DeepSpeed, who write the whole policy beside them
 
 def finish(folder):
     "Write the final policy and, last of all, `metrics.parquet` from the last checkpoint."

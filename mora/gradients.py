@@ -94,7 +94,8 @@ def watched_modules(
 )->dict: # {name: nn.Linear}
     "Linear modules whose weights are trained, a LoRA adapter's among them; the output head is left out: TRL fuses it with the loss."
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
-    linear = {n: m for n,m in model.named_modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad and m is not head}
+    left_out = set(head.modules()) if head is not None else () # with LoRA's modules_to_save, the copy that is trained lies inside
+    linear = {n: m for n,m in model.named_modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad and m not in left_out}
     if not linear: raise ConfigError('gradients', 'sketch', 'a model with trainable Linear layers')
     return {n: m for (n,m),keep in zip(linear.items(), layer_filter([f'{n}.weight' for n in linear], layers)) if keep}
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['STYLE', 'COLUMN', 'PAGE', 'LEVELS', 'paper_style', 'method_styles', 'in_words', 'axis_label', 'set_axis',
            'plot_front', 'zoom_limits', 'objective_pairs', 'pareto_fronts', 'preset_fronts', 'attainment',
-           'plot_attainment', 'plot_paths', 'plot_parallel', 'plot_curves', 'learning_curves', 'train_rows',
-           'train_rewards', 'hypervolume_curves', 'plot_hypervolumes', 'plot_by_name', 'metric_names',
+           'plot_attainment', 'attainment_fronts', 'plot_paths', 'plot_parallel', 'plot_curves', 'learning_curves',
+           'train_rows', 'train_rewards', 'hypervolume_curves', 'plot_hypervolumes', 'plot_by_name', 'metric_names',
            'weights_and_gradients', 'plot_leaderboard', 'study_figures', 'save_figure']
 
 # %% ../nbs/51_plots.ipynb #b1b5c480
@@ -226,10 +226,9 @@ def plot_attainment(
     ax=None,      # Axes to draw on
     styles=None,  # From `method_styles`
 ): # The Axes
-    "What half of each method's seeds attain in two objectives, with a band from a quarter to three quarters of them; star: the initial policy."
+    "What half of each method's seeds attain in two objectives, with a band from a quarter to three quarters of them."
     ax = ax or plt.subplots(figsize=(COLUMN, 2.7), layout='constrained')[1]
     styles = styles or method_styles(points['method'].unique())
-    ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4, label='Initial policy')
     worst = maximised(maximised(points[[x.name, y.name]], [x, y]).min(0), [x, y])
     side = 'pre' if x.direction=='max' else 'post' # never claims more than was attained
     for method,g in points[points['step']>0].groupby('method', sort=False):
@@ -239,6 +238,30 @@ def plot_attainment(
         ax.plot(*_to_edges(half, x, worst).T, **s, drawstyle=f'steps-{side}', zorder=3, label=in_words(method))
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
     return ax
+
+# %% ../nbs/51_plots.ipynb #fda51a4e
+def _closer(points, objective, objectives):
+    "As `zoom_limits`; where all fronts reach the same rate, a little below it."
+    limits = zoom_limits(points, objective, objectives)
+    if objective.measure=='length': return limits
+    best = points[objective.name].max() if objective.direction=='max' else points[objective.name].min()
+    low,high = limits or (best, best)
+    room = max(0, .02-(high-low))
+    return (low-room, high+.1*room) if objective.direction=='max' else (low-.1*room, high+room)
+
+def attainment_fronts(
+    points,     # Objective vectors from `analysis.vectors`, one algorithm
+    objectives, # K objectives
+    columns=3,  # Panels side by side
+): # The Figure
+    "Every pair of objectives: what half of each method's seeds attain, near the fronts."
+    pairs,styles = objective_pairs(objectives),method_styles(points['method'].unique())
+    fig,axes = _grid(1, len(pairs), columns, 2.15)
+    for ax,(x,y) in zip(axes[0], pairs, strict=True):
+        plot_attainment(points, x, y, ax, styles).set(xlim=_closer(points, x, objectives), ylim=_closer(points, y, objectives))
+        if x.measure!='length': ax.xaxis.set_major_locator(ticker.MaxNLocator(3))
+    _legend(fig, axes, 3 if columns>1 else 2)
+    return fig
 
 # %% ../nbs/51_plots.ipynb #cd917283
 _PRESET_MARKERS = 'o^sDvPX*'

@@ -1,6 +1,6 @@
 """What `test_combinations.py` trains: tiny steps on completions that are the same in every combination, and a record of all that a weighting saw."""
 import functools
-from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import torch
@@ -27,11 +27,13 @@ VARIANTS = {
     "bf16": dict(bf16=True),
     "checkpointing": dict(gradient_checkpointing=True, gradient_checkpointing_kwargs=dict(use_reentrant=False)),
     "lora-checkpointing": dict(lora={}, gradient_checkpointing=True),  # transformers 5 is non-reentrant by default
+    "vllm": dict(use_vllm=True, vllm_importance_sampling_mode="token_truncate"),
     "accumulation": dict(gradient_accumulation_steps=2, per_device_train_batch_size=4),
     "iterations": dict(num_iterations=2),
     "minibatches": dict(steps_per_generation=2, per_device_train_batch_size=4),
 }
-CHANGES = {"mistral": dict(sliding_window=6)}  # shorter than the texts
+LIVELY = dict(initializer_range=0.15)  # attention that matters
+CHANGES = {"qwen3": LIVELY, "llama": LIVELY, "mistral": LIVELY | dict(sliding_window=6)}  # shorter than the texts
 PROMPTS = ["2+2", "1", "17-4", "30+5"]
 
 
@@ -47,15 +49,39 @@ def short(completions, completion_ids, **kwargs):
     return [0.1 * (len(ids) < 8) for ids in completion_ids]
 
 
+def completions(source, n):
+    "Random completions of 4 to 10 tokens, the same in every combination: `source` counts batches, and has `different` ones of them."
+    batch, source.batches = source.batches % source.different, source.batches + 1
+    rng = np.random.default_rng(batch)
+    torch.manual_seed(batch)  # of the order in which TRL divides the rows among passes
+    return [rng.integers(5, 200, rng.integers(3, 10)).tolist() + [1] for _ in range(n)]
+
+
 def answers(prompts, trainer):
-    "Random completions of 4 to 10 tokens that depend on the batch and the place in it alone; greedy ones in evaluation."
+    "A rollout: those completions; greedy ones in evaluation."
     prompt_ids = trainer._tokenize_prompts(prompts)[0]
-    if not trainer.model.training:
-        return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0], logprobs=None)
-    rng = np.random.default_rng(trainer.batches % trainer.different)
-    trainer.batches += 1
-    torch.manual_seed(trainer.batches % trainer.different)  # of the order in which rows are divided among passes
-    return dict(prompt_ids=prompt_ids, completion_ids=[rng.integers(5, 200, rng.integers(3, 10)).tolist() + [1] for _ in prompts], logprobs=None)
+    if trainer.model.training:
+        return dict(prompt_ids=prompt_ids, completion_ids=completions(trainer, len(prompts)), logprobs=None)
+    return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0], logprobs=None)
+
+
+class Engine:
+    "Stands in for TRL's `VLLMGeneration`: keeps what it was told, answers those completions, and reports log-probs that are not the policy's."
+    def __init__(self, model, temperature, generation_kwargs, **kwargs):
+        self.model, self.temperature, self.generation_kwargs = model, temperature, generation_kwargs or {}
+        self.batches, self.different, self.called, self.synced = 0, 10**6, [], 0
+
+    def sync_weights(self):
+        self.synced += 1
+
+    def generate(self, prompts, images, num_generations, profiler):
+        self.called.append((self.model.training, self.temperature, dict(self.generation_kwargs)))
+        if self.model.training:
+            ids = completions(self, len(prompts))
+        else:
+            ids = [[9, 9, 1]] * len(prompts)
+        rng = np.random.default_rng(1)
+        return prompts, ids, [[[rng.normal(-5.6, 0.3)] for _ in c] for c in ids], None
 
 
 def lora_config(**changes):
@@ -78,33 +104,40 @@ def listen(weighting, seen, step):
 
 
 class Watch(transformers.TrainerCallback):
-    "Keeps gradients before, and weights after every optimizer step."
+    "Keeps gradients before, and weights and parameters after every optimizer step."
     def __init__(self, trainer):
-        self.trainer, self.gradients, self.weights = trainer, [], []
+        self.trainer, self.gradients, self.weights, self.policies = trainer, [], [], [self.policy(trainer.model)]
+
+    def policy(self, model):
+        return {n: p.detach().clone() for n, p in model.named_parameters()}
 
     def on_pre_optimizer_step(self, *args, **kwargs):
         self.gradients.append({n: p.grad.detach().float().flatten().clone() for n, p in self.trainer._trainable().items() if p.grad is not None})
 
     def on_step_end(self, *args, **kwargs):
         self.weights.append(torch.as_tensor(self.trainer.weighting.weights).clone())
+        self.policies.append(self.policy(self.trainer.model))
 
 
-def make(path, family="qwen3", kind="fixed", different=10**6, **changes):
+def make(path, family="qwen3", kind="fixed", different=10**6, lora=None, prompts=PROMPTS, held_out="validation", **changes):
     "A trainer that has not begun, with `seen` and `watch` to read from."
     weighting = make_weighting(**KINDS[kind]) if isinstance(kind, str) else kind
-    tokenizer = byte_tokenizer()
-    lora, model = changes.pop("lora", None), changes.pop("model", None) or small_model(family, tokenizer, **CHANGES.get(family, {}))
-    torch.manual_seed(1)  # of an adapter
-    data = Dataset.from_dict(dict(prompt=PROMPTS))
-    options = {k: changes.pop(k) for k in ("reward_funcs", "rollout_func") if k in changes}
+    tokenizer, data = byte_tokenizer(), Dataset.from_dict(dict(prompt=prompts))
+    model = changes.pop("model", None) or small_model(family, tokenizer, **CHANGES[family])
     args = MultiObjectiveConfig(**dict(
         output_dir=str(path), max_steps=2, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4, max_completion_length=10,
         scale_rewards="none", learning_rate=0.5, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, logging_steps=1, save_strategy="no",
-        eval_strategy="steps", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False, disable_tqdm=True, seed=0, use_cpu=True) | changes)
-    trainer = MultiObjectiveTrainer(model, train_dataset=data, eval_dataset={"validation": data}, args=args, processing_class=tokenizer, weighting=weighting,
-                                    peft_config=None if lora is None else lora_config(**lora), **dict(reward_funcs=[even, third, short], rollout_func=answers) | options)
+        eval_strategy="steps" if "validation" in weighting.needs else "no", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False,
+        disable_tqdm=True, seed=0, use_cpu=True) | changes)
+    torch.manual_seed(1)  # of an adapter
+    with mock.patch("trl.trainer.grpo_trainer.VLLMGeneration", Engine):
+        trainer = MultiObjectiveTrainer(
+            model, [even, third, short], args, data, {held_out: data}, processing_class=tokenizer, weighting=weighting,
+            peft_config=None if lora is None else lora_config(**lora), rollout_func=None if args.use_vllm else answers)
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.batches, trainer.different, trainer.seen, trainer.watch = 0, different, [], Watch(trainer)
+    source = trainer.vllm_generation if args.use_vllm else trainer
+    source.batches, source.different = 0, different
+    trainer.seen, trainer.watch = [], Watch(trainer)
     listen(weighting, trainer.seen, lambda: trainer.state.global_step)
     trainer.add_callback(trainer.watch)
     return trainer
@@ -112,12 +145,9 @@ def make(path, family="qwen3", kind="fixed", different=10**6, **changes):
 
 @functools.cache
 def trained(path, family, kind, variant, steps=2):
-    "What came out of a combination, and what its weighting saw on the way."
+    "A trainer that has gone `steps` steps, with `handed`: the advantages of every pass."
     trainer = make(path, family, kind, max_steps=steps, **VARIANTS[variant])
-    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
-    handed = []  # the advantages of every pass
-    compute = trainer._compute_loss
-    trainer._compute_loss = lambda model, inputs: (handed.append(inputs["advantages"].clone()), compute(model, inputs))[1]
+    trainer.handed, compute_loss = [], trainer.compute_loss
+    trainer.compute_loss = lambda model, inputs, *args, **kwargs: (trainer.handed.append(inputs["advantages"].clone()), compute_loss(model, inputs, *args, **kwargs))[1]
     trainer.train()
-    return SimpleNamespace(seen=trainer.seen, weights=torch.stack(trainer.watch.weights), gradients=trainer.watch.gradients, handed=handed, before=before,
-                           after={n: p.detach() for n, p in trainer.model.named_parameters()}, trainable=set(trainer._trainable()), scale=trainer.weighting.scale, args=trainer.args)
+    return trainer

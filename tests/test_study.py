@@ -121,20 +121,24 @@ def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     assert str(bad) in text and bad.exists() and '1 of 2 runs failed' in text
     assert (tmp_path/'runs'/'grpo-fixed-balanced-s0'/'metrics.parquet').exists()
 
-def test_ctrl_c_ends_the_kernels_and_says_how_to_go_on(tmp_path):
+def interrupted(tmp_path, *words): # Ctrl-C while two of three runs train: (exit code, what was said, pids of the kernels)
     nb = json.loads((ROOT/'nbs'/'experiments'/'train.ipynb').read_text())
     cells = [c for c in nb['cells'] if 'parameters' in c['metadata'].get('tags', [])]
     cells += [dict(cells[0], id='wait', metadata={}, source="import os, pathlib, time; pathlib.Path(folder, 'pid').write_text(str(os.getpid())); time.sleep(600)")]
     (tmp_path/'wait.ipynb').write_text(json.dumps(nb | dict(cells=cells)))
     (tmp_path/'wait.yaml').write_text(yaml.safe_dump(dict(notebook='wait.ipynb', axes=dict(seed=[0, 1, 2]))))
-    study = start('study', tmp_path/'wait.yaml', '--out', tmp_path/'runs')
+    study = start('study', tmp_path/'wait.yaml', '--out', tmp_path/'runs', *words)
     pids, end = [], time.time()+120
     while len(pids)<2 and study.poll() is None and time.time()<end:
         time.sleep(.1)
         pids = [int(text) for p in (tmp_path/'runs').glob('*/pid') if (text := p.read_text())]
     study.send_signal(signal.SIGINT)
     said = study.communicate(timeout=60)[0]
-    assert study.returncode==130 and 'Traceback' not in said and 'the same command goes on' in said, said
+    return study.returncode, said, pids
+
+def test_ctrl_c_ends_the_kernels_and_says_how_to_go_on(tmp_path):
+    code, said, pids = interrupted(tmp_path)
+    assert code==130 and 'Traceback' not in said and 'the same command goes on' in said, said
     assert len(pids)==2 and not any(map(psutil.pid_exists, pids))
 
 def test_notebook_has_every_setting_with_its_help():

@@ -20,6 +20,8 @@ def cell_text(cell):
         return ""
     if cell.cell_type == "markdown":
         return re.sub(r"(\]\(|src=\")\.\./", r"\1", source)  # the notebook lies one folder down
+    if re.search(r"^#\|\s*echo:\s*false\b", source, re.M):  # only what it shows
+        return "\n\n".join(o["data"]["text/markdown"].strip() for o in cell.outputs if "text/markdown" in o.get("data", {}))
     code = re.sub(r"^#\|.*\n", "", source, flags=re.M).strip()
     text = "".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs).strip()
     return f"```python\n{code}\n```" + (f"\n\n```\n{text}\n```" if text else "")
