@@ -64,7 +64,7 @@ def sparkline(
     share = (values-low)/(high-low) if high>low else np.full(len(values), .5)
     return ''.join(BARS[int(i)] for i in np.clip(share*len(BARS), 0, len(BARS)-1))
 
-# %% ../nbs/32_live.ipynb #1c7c09a1
+# %% ../nbs/32_live.ipynb #19ca88b0
 Row = namedtuple('Row', 'words, values, best, weights') # one line of the table
 
 def short(value)->str: return f'{value:.2f}' if abs(value)<10 else f'{value:.1f}' if abs(value)<1000 else f'{value:.0f}'
@@ -80,17 +80,21 @@ def standings(
         if not len(steps): values = batches(history, o)[1]
         finite = values[np.isfinite(values)]
         best = finite[getattr(finite, f'arg{o.direction}')()] if len(finite) else None
-        rows.append(Row(f"{o.label.partition(' (')[0]} {'↑' if o.direction=='max' else '↓'}", values, best, series(history, f'weights/{o.name}')[1]))
-    if len(steps): rows += [Row(words, values, None, ()) for words,values in zip(('hypervolume', 'gain'), volumes(vectors, objectives), strict=True)]
+        words = f"{o.label.partition(' (')[0]} {'↑' if o.direction=='max' else '↓'}"
+        rows.append(Row(words, values, best, series(history, f'weights/{o.name}')[1]))
+    if len(steps):
+        volume,gain = volumes(vectors, objectives)
+        rows += [Row('hypervolume', volume, None, ()), Row('gain', gain, None, ())]
     multiplier = series(history, 'multiplier')[1]
     return rows + [Row('multiplier', multiplier, None, ())]*bool((multiplier!=1).any())
 
-# %% ../nbs/32_live.ipynb #8cdf6180
+# %% ../nbs/32_live.ipynb #4548558b
 def cells(row, width)->list: # Texts, one a column
     "A `Row` in text."
     form = short if row.best is not None else '{:.3f}'.format # volumes are small
     weight = [f'{row.weights[-1]:.2f}', sparkline(row.weights, width, (0, 1))] if len(row.weights) else ['', '']
-    return [row.words, form(row.values[-1]) if len(row.values) else '', '' if row.best is None else form(row.best), sparkline(row.values, width), *weight]
+    now,best = form(row.values[-1]) if len(row.values) else '','' if row.best is None else form(row.best)
+    return [row.words, now, best, sparkline(row.values, width), *weight]
 
 def live_table(
     history,    # The trainer's `log_history`
@@ -108,7 +112,7 @@ def live_table(
     for row in standings(history, objectives): table.add_row(*cells(row, width))
     return table
 
-# %% ../nbs/32_live.ipynb #46b29034
+# %% ../nbs/32_live.ipynb #5f85b603
 def live_line(
     history,    # The trainer's `log_history`
     objectives, # K objectives
@@ -119,7 +123,8 @@ def live_line(
     said = ', '.join(f'{r.words[:-2]} {short(r.values[-1])} (best {short(r.best)})' for r in rows if r.best is not None)
     rest = [f'{r.words} {r.values[-1]:.3f}' for r in rows if r.best is None]
     weights = [f'{r.weights[-1]:.2f}' for r in rows if len(r.weights)]
-    return '; '.join([f"step {history[-1]['step']}" + (f'/{steps}' if steps else '') + f': {said}'] + ['weights '+' '.join(weights)]*bool(weights) + rest)
+    step = f"step {history[-1]['step']}" + (f'/{steps}' if steps else '')
+    return '; '.join([f'{step}: {said}'] + ['weights '+' '.join(weights)]*bool(weights) + rest)
 
 # %% ../nbs/32_live.ipynb #ad1d919e
 def _looks(objectives):
@@ -149,7 +154,7 @@ def draw_weights(ax, history, objectives):
         ax.legend(loc='upper right')
     ax.set(title='Weights', ylim=(0, 1.1*ax.get_ylim()[1]))
 
-# %% ../nbs/32_live.ipynb #9eceeb8c
+# %% ../nbs/32_live.ipynb #77f6ce5c
 def draw_front(ax, history, pair, objectives):
     "The validation vectors in two objectives: the archive, the edge of what it reaches in these two, dominated ones in grey."
     from mora.plots import set_axis
@@ -157,9 +162,10 @@ def draw_front(ax, history, pair, objectives):
     shown,(x,y) = vectors[:,[objectives.index(o) for o in pair]],pair
     kept = pareto_mask(maximised(vectors, objectives))
     edge = shown[pareto_mask(maximised(shown, pair))]; edge = edge[np.lexsort(edge.T[::-1])]
-    for points,look in ((shown[~kept], dict(color='.72', ms=3, label='Dominated')), (shown[kept], dict(color='#0072B2', mec='w', mew=.4, ms=4.5, label='Archive'))):
-        ax.plot(*points.T, 'o', mew=look.pop('mew', 0), ls='', **look)
-    ax.plot(*edge.T, color='#0072B2', lw=1, drawstyle='steps-pre' if x.direction=='max' else 'steps-post', zorder=1) # never claims more than was reached
+    ax.plot(*shown[~kept].T, 'o', color='.72', mew=0, ms=3, ls='', label='Dominated')
+    ax.plot(*shown[kept].T, 'o', color='#0072B2', mec='w', mew=.4, ms=4.5, ls='', label='Archive')
+    stairs = 'steps-pre' if x.direction=='max' else 'steps-post' # never claims more than was reached
+    ax.plot(*edge.T, color='#0072B2', lw=1, drawstyle=stairs, zorder=1)
     if steps[0]==0: ax.plot(*shown[:1].T, 'k*', ms=8, mec='w', mew=.5, ls='', label='Initial policy')
     ax.plot(*shown[-1:].T, 'o', mfc='none', mec='k', mew=.9, ms=8.5, ls='', label='Now')
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
@@ -180,8 +186,8 @@ def live_figure(
         draw_objectives(axes[0], history, objectives)
         draw_weights(axes[1], history, objectives)
         for ax in axes[:2]: ax.set(xlabel='Training step', xlim=(0, steps or max(1, history[-1]['step'])))
-        if len(objectives)>1 and len(validations(history, objectives)[0]): draw_front(axes[2], history, pair or objective_pairs(objectives[:2])[0], objectives)
-        else: axes[2].set_axis_off()
+        if len(objectives)==1 or not len(validations(history, objectives)[0]): axes[2].set_axis_off()
+        else: draw_front(axes[2], history, pair or objective_pairs(objectives[:2])[0], objectives)
         handles = [h for ax in axes[::2] for h in ax.get_legend_handles_labels()[0]]
         fig.legend(handles=handles, loc='outside upper center', ncols=7, columnspacing=1.2, handlelength=1.9, handletextpad=.5)
     return fig

@@ -31,12 +31,13 @@ def make(task, tmp_path, monkeypatch):
     def trainer(view, **changes):
         model, tokenizer = load_policy("embedded")
         settings = dict(
-            output_dir=str(tmp_path), max_steps=3, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4, max_completion_length=64,
-            learning_rate=1e-3, logging_steps=1, save_strategy="no", eval_strategy="steps", eval_steps=1, report_to="none", bf16=False,
-            gradient_checkpointing=False, use_cpu=True,
+            output_dir=str(tmp_path), max_steps=3, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4,
+            max_completion_length=64, learning_rate=1e-3, logging_steps=1, save_strategy="no",
+            eval_strategy="steps", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False, use_cpu=True,
         )
         args = MultiObjectiveConfig(**settings | changes)
-        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, {"validation": task.validation}, processing_class=tokenizer, callbacks=[view])
+        held_out = {"validation": task.validation}
+        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, held_out, processing_class=tokenizer, callbacks=[view])
 
     return trainer
 
