@@ -31,9 +31,10 @@ def node(): # as small as a node can be
 def cluster():
     from ray.cluster_utils import Cluster
     home = Path(tempfile.mkdtemp(prefix='ray')) # a short path, as sockets lie in it
+    (home/'ray').mkdir() # where the address of the cluster is written; on a clean machine there is none
     (home/'rfc3987_syntax.py').write_text('raise ImportError') # jsonschema's grammar of URIs: a second in each of Ray's processes
     with pytest.MonkeyPatch.context() as patch:
-        said = dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='disabled', RAY_health_check_period_ms='1000', OMP_NUM_THREADS='1', PYTHONPATH=str(home))
+        said = dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='disabled', RAY_health_check_period_ms='1000', OMP_NUM_THREADS='1', PYTHONPATH=str(home), RAY_TMPDIR=str(home))
         for name,value in said.items(): patch.setenv(name, value)
         nodes = Cluster(initialize_head=True, head_node_args=node() | dict(temp_dir=str(home)))
         try:
