@@ -82,8 +82,8 @@ def run(folder, options):
     scored = rewards(options.pop("missing", False))
     accumulation = options.get("gradient_accumulation_steps", 1)
     args = MultiObjectiveConfig(**dict(
-        output_dir=str(folder), max_steps=3, per_device_train_batch_size=BATCH // processes // accumulation, per_device_eval_batch_size=8,
-        num_generations=4, max_completion_length=12, learning_rate=1e-4, lr_scheduler_type="constant", logging_steps=1, save_strategy="steps", save_steps=3,
+        output_dir=str(folder), max_steps=5, per_device_train_batch_size=BATCH // processes // accumulation, per_device_eval_batch_size=8,
+        num_generations=4, max_completion_length=12, learning_rate=1e-4, lr_scheduler_type="constant", logging_steps=1, save_strategy="steps", save_steps=5,
         report_to="none", bf16=False, gradient_checkpointing=False, disable_tqdm=True, use_cpu=not SHARDED, eval_strategy="steps", eval_steps=1, **options))
     try:
         trainer = MultiObjectiveTrainer(make_policy(tokenizer, seed=0), scored, args, task.train, {"validation": task.validation},

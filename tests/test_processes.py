@@ -59,11 +59,11 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_equal_one(folders, name):
     one, *two = (told(folders[n], name, rank) for n, rank in ((1, 0), (2, 0), (2, 1)))
-    assert len(one["logged_weights"]) == 3
-    assert len(one["gramians"]) == (3 if name in GRAMIANS else 0)
+    assert len(one["logged_weights"]) == 5
+    assert len(one["gramians"]) == (5 if name in GRAMIANS else 0)
     for rank in two:
         for a, b in zip(one["gramians"], rank["gramians"], strict=True):
-            assert np.linalg.norm(np.subtract(a, b)) <= 1e-5 * np.linalg.norm(a)
+            assert np.linalg.norm(np.subtract(a, b)) <= 1e-6 * np.linalg.norm(a)
         for part in ("weights", "scale"):
             np.testing.assert_allclose(rank[part], one[part], atol=1e-6)
         np.testing.assert_allclose(rank["archive"]["points"], one["archive"]["points"], atol=1e-6)
@@ -80,7 +80,7 @@ def test_sharded_equals_whole(folders, tmp_path, kind):
     launch(tmp_path, runs, env=launcher_settings(kind)[1])
     for rank in (0, 1):
         for name in SHARDED:
-            assert (tmp_path / name / "checkpoint-3" / f"rng_state_{rank}.pth").exists()
+            assert (tmp_path / name / "checkpoint-5" / f"rng_state_{rank}.pth").exists()
             sharded, whole = told(tmp_path, name, rank), told(folders[2], name, rank)
             assert sharded["sharded"] == (kind != "zero2") and not whole["sharded"]
             np.testing.assert_allclose(sharded["parameters"], whole["parameters"], atol=1e-5)
@@ -88,7 +88,7 @@ def test_sharded_equals_whole(folders, tmp_path, kind):
             np.testing.assert_allclose(sharded["archive"]["points"], whole["archive"]["points"], atol=1e-6)
             if kind == "fsdp2":  # DeepSpeed steps where a callback cannot look
                 np.testing.assert_allclose(sharded["update_norms"], whole["update_norms"], rtol=1e-3)
-            saved = AutoModelForCausalLM.from_pretrained(tmp_path / name / "checkpoint-3")  # whole, beside the shards
+            saved = AutoModelForCausalLM.from_pretrained(tmp_path / name / "checkpoint-5")  # whole, beside the shards
             np.testing.assert_allclose(torch.cat([p.flatten() for p in saved.parameters()]).detach(), whole["parameters"], atol=1e-5)
         for name, what in UNSHARDED.items():
             assert told(tmp_path, name, rank)["refused"].endswith(f"expected unsharded parameters (one process or DDP) for {what}")
