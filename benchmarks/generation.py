@@ -8,14 +8,13 @@ pairwise ratios. Greedy completions are compared token by token; sampled ones ar
 """
 import argparse
 import functools
-import os
 import time
 
 import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM
 
-from mora.experiment import quiet
+from mora.experiment import quiet, write_whole
 from mora.policies import POLICIES, decode, load_policy
 from mora.tasks import load_task
 
@@ -54,9 +53,7 @@ def main():
                          ratio=(t.decode / t.transformers).median()))
     table = pd.DataFrame(rows)
     print(table.round(3).to_string(index=False))
-    tmp = args.out + ".tmp"
-    table.round(4).to_csv(tmp, index=False)
-    os.replace(tmp, args.out)
+    write_whole(args.out, lambda path: table.round(4).to_csv(path, index=False))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from step_time import WORKER_ENVIRONMENT, MultiObjectiveConfig, MultiObjectiveTrainer, PrinterCallback, Stopwatch, Turns, settings_of, silence, take_turns
 
+from mora.experiment import write_whole
 from mora.weighting.core import make_weighting, weighting_names
 
 # what the leaderboard runs under a label of its own, or with other than default options
@@ -110,9 +111,7 @@ def main():
     names = ["fixed", "fixed again", *(args.methods or known)]
     table = summary(measure(names, SimpleNamespace(**vars(args), device="cpu", prompts=16, tokens=48)))
     print(table.round(4).to_string(index=False))
-    tmp = args.out + ".tmp"
-    table.round(5).to_csv(tmp, index=False)
-    os.replace(tmp, args.out)
+    write_whole(args.out, lambda path: table.round(5).to_csv(path, index=False))
 
 
 if __name__ == "__main__":

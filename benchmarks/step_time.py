@@ -28,6 +28,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from mora.experiment import write_whole
 from mora.gradients import gramian, objective_jacobian
 from mora.policies import make_policy, make_tokenizer
 from mora.study import WORKER_ENVIRONMENT
@@ -275,9 +276,7 @@ def main():
             tables.append(table)
             print(table.round(4).to_string(index=False), flush=True)
     table = pd.concat(tables)
-    tmp = args.out + ".tmp"
-    table.round(5).to_csv(tmp, index=False)
-    os.replace(tmp, args.out)
+    write_whole(args.out, lambda path: table.round(5).to_csv(path, index=False))
     if args.out == parser.get_default("out"):
         draw(table, Path(__file__).resolve().parent.parent / "figures" / "step_time.png")
 
