@@ -123,7 +123,9 @@ def dry_run(
     "What `mora train` would do: every setting, sizes, samples, memory. Raises `ConfigError` for what would fail."
     from mora.tasks import hub
     quiet()
-    task,needs = run_task(config),config_weighting(config).needs
+    task = run_task(config)
+    weighting = config_weighting(config).start(task.objectives)
+    needs = weighting.needs
     with hub(): model,about,tokenizer = shape_of(config)
     if config.chat and not tokenizer.chat_template: raise ConfigError('chat', True, f'false: {config.model or config.task} has no chat template')
     texts = [prompt_text(p, tokenizer, config.trainer_options) for p in task.train['prompt'][:]]
@@ -142,7 +144,7 @@ def dry_run(
         'Work': '\n'.join(workload(config, task, needs)),
         'First prompt, as the model sees it': texts[0].strip(),
         'Objectives': '\n'.join(f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to {o.range[1]:g}; weight {w:.3g}'
-                                for o,w in zip(task.objectives, config_weighting(config).start(task.objectives).weights)),
+                                for o,w in zip(task.objectives, weighting.weights)),
         'Rewards on stand-ins for completions': table.to_string(index=False),
         'Model': f'{about.model_type}, {count(False):,} parameters, {count(True):,} trained; longest prompt {longest} tokens, completions up to {told["max_completion_length"]}',
         'Memory, roughly, of a process that holds the whole model': f'{in_gb(sum(parts.values()))}: ' + ', '.join(f'{k} {in_gb(v)}' for k,v in parts.items() if v),

@@ -7,7 +7,7 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 
 # %% ../nbs/04_reward_designs.ipynb #eb49d0d5
 from .errors import ConfigError
-from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, _BOX, _text, step_markers
+from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, _BOX, _lengths, _text, step_markers
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):
@@ -37,8 +37,7 @@ class _LengthReward:
     __name__ = 'conciseness'
     def __init__(self, range=(0., 80.)): self.objective = ConcisenessReward(range).objective
     def __call__(self, completions, completion_ids=None, **columns)->list[float]:
-        if completion_ids is None: raise ConfigError('completion_ids', None, 'the token ids of each completion, as TRL passes them')
-        return [self.paid(len(ids)) for ids in completion_ids]
+        return [self.paid(n) for n in _lengths(completions, completion_ids)]
 
 class TargetConciseness(_LengthReward):
     "1 up to a fixed number of tokens, else 0."

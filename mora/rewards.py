@@ -140,6 +140,11 @@ class AccuracyReward:
         return [self.score(_text(c), truth) for c,truth in zip(completions, columns[self.column], strict=True)]
 
 # %% ../nbs/01_rewards.ipynb #09380339
+def _lengths(completions, completion_ids):
+    "Tokens of each completion."
+    if completion_ids is None: raise ConfigError('completion_ids', None, 'the token ids of each completion, as TRL passes them')
+    return [len(ids) for _,ids in zip(completions, completion_ids, strict=True)]
+
 class ConcisenessReward:
     "1 if a completion has fewer tokens than the mean of all completions so far, else 0. Stateful: keeps that mean."
     __name__ = 'conciseness'
@@ -160,8 +165,7 @@ class ConcisenessReward:
         "Mean tokens of all completions so far; NaN before the first."
         return self.tokens/self.count if self.count else float('nan')
     def __call__(self, completions, completion_ids=None, **columns)->list[float|None]:
-        if completion_ids is None: raise ConfigError('completion_ids', None, 'the token ids of each completion, as TRL passes them')
-        lengths = [len(ids) for _,ids in zip(completions, completion_ids, strict=True)]
+        lengths = _lengths(completions, completion_ids)
         if self.self_updating: self.observe(lengths)
         return [float(n<self.mean_length) if self.count else None for n in lengths]
     def state_dict(self)->dict:
