@@ -3,26 +3,43 @@
     python tools/gather.py leaderboard              runs/leaderboard into data/leaderboard.parquet
     python tools/gather.py paper --runs runs/paper
 
-A seed counts when every run of the grid has finished with it. Seeds that the file holds already and the folder does not
-are kept, so a long study can be gathered in portions. Kept of training are the values that a figure or table reads.
+A seed of an algorithm counts when every run of the grid has finished with it. Those that the file holds already and the
+folder does not are kept, so a long study can be gathered in portions. Kept of training are the values that a figure or
+table reads, and beside the rows what they depend on: versions, CPU, threads.
 """
 import argparse
 import re
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from mora.experiment import is_finished, write_whole
+from mora.experiment import is_finished, load_run, write_whole
 from mora.study import find_grid, gather, grid_configs, read_grid
 
 TRAINING = re.compile(r"rewards/.+/mean|weights/.+|multiplier|update/norm|conflict/.+|gradients/influence/.+|completions/mean_length|pareto/hypervolume")
+KEY = ["algorithm", "seed"]
 
 
-def finished_seeds(grid, folder, upto):
-    "Seeds below `upto` with all runs of `grid` in `folder`."
+def finished(grid, folder, upto):
+    "(algorithm, seed) below seed `upto` with all runs of `grid` in `folder`."
     configs = grid_configs(read_grid(find_grid(grid)), upto)
-    missing = {c.seed for c in configs if not is_finished(folder / c.name)}
-    return sorted({c.seed for c in configs} - missing)
+    missing = {(c.algorithm, c.seed) for c in configs if not is_finished(folder / c.name)}
+    return sorted({(c.algorithm, c.seed) for c in configs} - missing)
+
+
+def rows_of(table, keys):
+    "Mask of the rows whose (algorithm, seed) is one of `keys`."
+    return pd.MultiIndex.from_frame(table[KEY]).isin(keys)
+
+
+def made_with(folder):
+    "Versions, CPU and threads of the runs in `folder`; they must agree, or nobody could say what reproduces them."
+    runs = [load_run(f.parent) for f in sorted(folder.glob("*/metrics.parquet"))]
+    found = {tuple((r.facts["versions"] | {"threads": r.config.threads}).items()) for r in runs}
+    if len(found) > 1:
+        raise SystemExit(f"versions: got {len(found)} different ones in {folder}, expected the same for all runs")
+    return dict(found.pop()) | {"cpu": torch.backends.cpu.get_cpu_capability()}
 
 
 def main():
@@ -32,15 +49,16 @@ def main():
     args = parser.parse_args()
     folder, out = args.runs or Path("runs") / args.grid, Path("data") / f"{args.grid}.parquet"
     new = gather(folder)
-    seeds = finished_seeds(args.grid, folder, int(new.seed.max()) + 1)
-    kept = new[new.seed.isin(seeds) & ((new.split != "train") | new.name.str.fullmatch(TRAINING))]
+    keys = finished(args.grid, folder, int(new.seed.max()) + 1)
+    kept = new[rows_of(new, keys) & ((new.split != "train") | new.name.str.fullmatch(TRAINING))]
     if out.exists():
         old = pd.read_parquet(out)
-        kept = pd.concat([kept, old[~old.seed.isin(seeds)]], ignore_index=True)
+        kept = pd.concat([kept, old[~rows_of(old, keys)]], ignore_index=True)
     kept = kept.sort_values("seed", kind="stable", ignore_index=True)
-    kept.attrs = new.attrs
+    kept.attrs = new.attrs | {"made_with": made_with(folder)}
     write_whole(out, kept.to_parquet)
-    print(f"{out}: {kept.run.nunique()} runs, seeds {', '.join(map(str, sorted(kept.seed.unique())))}, {out.stat().st_size / 1e6:.1f} MB")
+    seeds = "; ".join(f"{a} seeds {', '.join(map(str, sorted(g.seed.unique())))}" for a, g in kept.groupby("algorithm", sort=False))
+    print(f"{out}: {kept.run.nunique()} runs, {seeds}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""The committed results are what this code gives."""
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from mora.experiment import make_trainer, run_task, software, tidy
+from mora.study import find_grid, grid_configs, read_grid
+
+DATA = Path(__file__).parent.parent / "data"
+STEPS = 5
+
+
+class _StopEarly(TrainerCallback):
+    "Leaves a run of 60 steps after the first few: a run of five steps would draw other problems."
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step >= STEPS
+
+
+@pytest.mark.parametrize("name", ["grpo-fixed-balanced-s0", "grpo-hypervolume-balanced-s3"])
+def test_a_run_trained_again_gives_the_committed_rows(name, tmp_path):
+    board = pd.read_parquet(DATA / "leaderboard.parquet")
+    [config] = [c for c in grid_configs(read_grid(find_grid("leaderboard")), 4) if c.name == name]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        trainer = make_trainer(config, run_task(config), tmp_path)
+        trainer.add_callback(_StopEarly())
+        trainer.train()
+    finally:
+        torch.set_num_threads(threads)
+    old = board[(board.run == name) & (board.step <= STEPS)]
+    both = old.merge(tidy(trainer.state.log_history), on=["step", "split", "name"], how="left", suffixes=("", "_again"))
+    assert set(both.step) == set(range(STEPS + 1)) and set(both.split) == {"train", "validation", "test"}
+    here = software() | {"threads": config.threads, "cpu": torch.backends.cpu.get_cpu_capability()}
+    if here == board.attrs["made_with"]:
+        assert (both.value == both.value_again).all()  # bit for bit
+    else:  # other sums round differently: only greedy answers of the policy that ships are the same, up to a near tie
+        start = both[(both.step == 0) & (both.split == "test")].set_index("name")
+        assert len(start) == 3 and (start.value - start.value_again).abs().lt(pd.Series(dict(accuracy=.02, conciseness=.5, clarity=.02))).all()
+
+
+def test_committed_runs_are_those_of_the_grid_and_say_what_made_them():
+    board = pd.read_parquet(DATA / "leaderboard.parquet")
+    configs = grid_configs(read_grid(find_grid("leaderboard")), int(board.seed.max()) + 1)
+    assert set(board.run) <= {c.name for c in configs}
+    assert board.attrs["made_with"].keys() == {*software(), "threads", "cpu"}
