@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
-           'initial_point', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm', 'bootstrap_interval',
-           'seed_table', 'paired_differences', 'improvement', 'leaderboard_table', 'spelled']
+           'initial_point', 'worker_hours', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm',
+           'bootstrap_interval', 'seed_table', 'paired_differences', 'improvement', 'leaderboard_table', 'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -171,6 +171,14 @@ def initial_point(
 )->np.ndarray: # Shape (K,), natural units; NaN where step 0 was not measured
     "Mean objective vector of the initial policy over runs."
     return points.loc[points['step']==0, [o.name for o in objectives]].mean().to_numpy()
+
+# %% ../nbs/50_analysis.ipynb #ac4070c5
+def worker_hours(
+    results, # Tidy results
+)->float: # Of all runs together, training and evaluations
+    "Hours that a study took one worker."
+    each = with_method(results).drop_duplicates(['run', 'step', 'split']).groupby(['algorithm', 'method', 'split'])['seconds']
+    return float((each.median()*each.size()).sum()/3600)
 
 # %% ../nbs/50_analysis.ipynb #f7b84244
 def choose(

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['PAPER_FRONTS', 'PAPER_PROBLEMS', 'PAPER_STEPS', 'PAPER_WEIGHTS', 'PAPER_SATURATION', 'MEASURES', 'LEARNT',
-           'RATES_PRESET', 'QUESTIONS', 'BETTER', 'SPEED', 'COUNTER', 'ALPHA', 'SEEDS', 'VERDICTS', 'paper_name',
-           'paper_figure', 'demo_grid', 'run_scores', 'partners', 'coverage', 'steps_to', 'other_seeds_mean',
-           'pair_values', 'weight_moves', 'learning_steps', 'claim_pairs', 'best_fixed', 'seed_differences', 'paired_p',
-           'sign_flip_p', 'judge', 'holm', 'holm_levels', 'verdict', 'combine', 'claims_table', 'spelled_effect',
-           'summary_table', 'detail_table', 'table_to_html', 'plot_claims', 'forest', 'true_trajectory',
-           'at_paper_level', 'null_front_improvement', 'length_spread', 'null_table', 'plot_null', 'rules']
+           'RATES_PRESET', 'QUESTIONS', 'BETTER', 'SPEED', 'COUNTER', 'ALPHA', 'SEEDS', 'VERDICTS', 'HEADLINES',
+           'paper_name', 'paper_figure', 'demo_grid', 'run_scores', 'partners', 'coverage', 'steps_to',
+           'other_seeds_mean', 'pair_values', 'weight_moves', 'learning_steps', 'claim_pairs', 'best_fixed',
+           'seed_differences', 'paired_p', 'sign_flip_p', 'judge', 'holm', 'holm_levels', 'verdict', 'combine',
+           'claims_table', 'spelled_effect', 'summary_table', 'detail_table', 'table_to_html', 'headline_table',
+           'plot_claims', 'forest', 'true_trajectory', 'at_paper_level', 'null_front_improvement', 'length_spread',
+           'null_table', 'plot_null', 'rules']
 
 # %% ../nbs/53_claims.ipynb #edda08d5
 import textwrap
@@ -465,6 +466,25 @@ def table_to_html(
     grouped = table.index.nlevels>1
     html = table.to_html(index=grouped, border=0, escape=False, classes=['claims', 'summary'] if grouped else ['claims'])
     return f'<div class="scroll" style="overflow-x:auto">{_CSS}{html}</div>'
+
+# %% ../nbs/53_claims.ipynb #6e7b0bd6
+HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'], order=['accuracy > clarity > conciseness'], rates=['any two differ'])
+_MARKS = {'holds':'**holds**', 'does not hold':'**does not hold**', 'undecided':'undecided'}
+
+def headline_table(
+    table, # From `claims_table`
+)->str: # Markdown
+    "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
+    rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
+    algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
+    cell = lambda r: _MARKS[r.verdict] + (f' {spelled_effect(r)}' if r.parts==0 else '')
+    lines = ['| claim | measure | ' + ' | '.join(map(in_words, algorithms)) + ' |', '|---'*(2+len(algorithms)) + '|']
+    said = None
+    for (_,_,measure),g in rows.groupby(['question', 'method', 'measure'], sort=False):
+        cells,claim = {r.algorithm:cell(r) for r in g.itertuples()},g['claim'].iloc[0].partition(':')[0]
+        words = '' if claim==said else claim,MEASURES.get(measure, (measure,))[0]
+        lines.append('| ' + ' | '.join([*words, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
+    return '\n'.join(lines)
 
 # %% ../nbs/53_claims.ipynb #e561d510
 _LOOKS = {'holds':('>', '#0072B2'), 'does not hold':('<', '#D55E00'), 'undecided':('o', '.45')}

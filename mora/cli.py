@@ -71,7 +71,8 @@ EXAMPLES = dict(
   mora study paper --engine ray --out /shared/runs/paper""",
     report = """examples:
   mora report runs/quick
-  mora report data/paper.parquet --figures figures""")
+  mora report data/paper.parquet --figures figures
+  mora report                  # what all experiments found, on one page, from the committed results""")
 USAGE = dict(train='mora train [--config FILE] [--out DIR] [--dry-run] [--SETTING VALUE ...]')
 FURTHER = 'Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-vllm true; a recipe has the same names with underscores.'
 
@@ -94,7 +95,7 @@ def make_parser():
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE', help='settings of all runs; for their names see mora train --help')
     report = command('report', 'draw figures and a report from finished runs')
-    report.add_argument('results', metavar='RESULTS', help='folder of a study, or a file of gathered results')
+    report.add_argument('results', metavar='RESULTS', nargs='?', help='folder of a study, or a file of gathered results (default: all experiments, from the committed results)')
     report.add_argument('--figures', default='figures', help='folder they are drawn into (default: figures)')
     return parser
 
@@ -152,8 +153,12 @@ def do_study(args)->int: # Exit code
 
 def do_report(args)->int: # Exit code
     "`mora report`."
-    from mora.report import make_report
-    print(make_report(args.results, args.figures))
+    if args.results is None:
+        from mora.findings import make_findings
+        print(make_findings(args.figures, progress=True))
+    else:
+        from mora.report import make_report
+        print(make_report(args.results, args.figures))
     return 0
 
 # %% ../nbs/42_cli.ipynb #8c8edfaf

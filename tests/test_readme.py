@@ -10,7 +10,8 @@ import transformers
 from mora.policies import make_policy, make_tokenizer
 from mora.tasks import load_task
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 DIFF = re.search(r"```diff\n(.*?)```", README, re.S)[1].splitlines()
 
 
@@ -39,3 +40,8 @@ def test_the_script_runs(side, tmp_path, monkeypatch):
     exec(compile(text, "README.md", "exec"), names)
     assert names["trainer"].state.global_step == 1
     assert isinstance(names["trainer"].model, transformers.PreTrainedModel)
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    assert len(links) > 10 and not [link for link in links if not (ROOT / link).exists()]
