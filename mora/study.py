@@ -126,6 +126,9 @@ def make_jobs(grid, configs, out):
         check_same(config, job.folder)
         config.validate()
         if not has_own_policy(config): run_task(config) # are the data there, with their columns?
+        if config.model:
+            from mora.policies import policy_path # only here, as it loads torch
+            policy_path(config.model)
         job.parameters['folder'] = str(job.folder)
     check_notebook(grid.notebook, jobs[0].parameters)
     return jobs

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from nbdev.test import test_nb as run_notebook
 
+from mora.findings import EXPERIMENTS, FINDING, question
+
 root = Path(__file__).resolve().parent.parent
 notebooks = sorted((root / "nbs").glob("*.ipynb"))
 
@@ -49,3 +51,12 @@ def test_no_saved_output_holds_a_traceback():
         assert not bad, f"{path.name} holds a traceback in a saved output"
         if path.parent.name == "experiments":
             assert not any(c.get("outputs") for c in nb.cells), f"{path.name}: experiments are committed without outputs"
+
+
+def test_every_experiment_on_the_page_of_findings_has_some():
+    import nbformat
+
+    for name in EXPERIMENTS:
+        nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
+        assert any(FINDING in c.metadata.get("tags", []) for c in nb.cells), f"{name}.ipynb: no cell is tagged {FINDING}"
+        assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
