@@ -6,7 +6,8 @@
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
            'initial_point', 'worker_hours', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm',
-           'bootstrap_interval', 'seed_table', 'paired_differences', 'improvement', 'leaderboard_table', 'spelled']
+           'bootstrap_interval', 'seed_table', 'paired_differences', 'gain_over', 'improvement', 'leaderboard_table',
+           'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -247,14 +248,14 @@ def iqm(
 
 # %% ../nbs/50_analysis.ipynb #29241f82
 def bootstrap_interval(
-    strata,         # One array of scores a stratum (a preset), each over its seeds
+    strata,         # One array of scores a stratum (a preset), all over the same seeds in the same order
     statistic=iqm,  # Of all scores pooled
     level=.95,      # Coverage
     draws=2000,     # Resamples
 )->tuple: # (low, high)
-    "Percentile bootstrap interval of `statistic`, seeds resampled within each stratum."
-    rng,strata = np.random.default_rng(0),[np.asarray(s, float) for s in strata]
-    stats = [statistic(np.concatenate([rng.choice(s, len(s)) for s in strata])) for _ in range(draws)]
+    "Percentile bootstrap interval of `statistic`, seeds resampled whole."
+    scores,rng = np.column_stack([np.asarray(s, float) for s in strata]),np.random.default_rng(0)
+    stats = [statistic(scores[rng.integers(len(scores), size=len(scores))]) for _ in range(draws)]
     return tuple(float(q) for q in np.quantile(stats, [(1-level)/2, (1+level)/2]))
 
 # %% ../nbs/50_analysis.ipynb #add307e2
@@ -265,12 +266,11 @@ def seed_table(
     value,          # Its column to summarise
     by=BY_METHOD,   # Groups; presets within a group are strata
 )->pd.DataFrame: # A row a group: runs, seeds, iqm, low, high (NaN with fewer than `MIN_SEEDS` seeds)
-    "Interquartile mean over runs and its 95% stratified bootstrap interval."
+    "Interquartile mean over runs and its 95% bootstrap interval over the seeds that have all presets."
     rows = []
     for key,g in scores.groupby(by, sort=False):
-        strata = [s[value].to_numpy() for _,s in g.groupby('preset', sort=False)]
-        enough = min(map(len, strata))>=MIN_SEEDS
-        low,high = bootstrap_interval(strata) if enough else (np.nan, np.nan)
+        whole = g.pivot(index='seed', columns='preset', values=value).dropna()
+        low,high = bootstrap_interval(whole.to_numpy().T) if len(whole)>=MIN_SEEDS else (np.nan, np.nan)
         rows.append((*key, len(g), g['seed'].nunique(), iqm(g[value]), low, high))
     return pd.DataFrame(rows, columns=[*by, 'runs', 'seeds', 'iqm', 'low', 'high'])
 
@@ -287,6 +287,20 @@ def paired_differences(
     if bar['preset'].nunique()>1: raise ConfigError('base', base, 'a method with one preset')
     both = runs.merge(bar[['algorithm', 'seed', value]], on=['algorithm', 'seed'], suffixes=('', '_base'))
     return both.assign(**{value:both[value]-both[f'{value}_base']}).drop(columns=f'{value}_base')
+
+def gain_over(
+    runs,        # A row a run, such as `hypervolume_table`, of one algorithm
+    value,       # Its column to compare
+    ours,        # Method, all its presets
+    rival,       # Method; met at the same preset, or from every preset where it has only one
+    preset=None, # The only preset of the rival that counts
+)->tuple: # (interquartile mean of the differences, low, high); NaN with fewer than `MIN_SEEDS` seeds
+    "What a method gains over another, run by run on the same seed, and its 95% bootstrap interval."
+    theirs = runs[(runs['method']==rival) & (True if preset is None else runs['preset']==preset)]
+    keys = ['seed'] if theirs['preset'].nunique()==1 else ['seed', 'preset']
+    both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys, suffixes=('', '_rival'))
+    d = both.assign(d=both[value]-both[f'{value}_rival']).pivot(index='seed', columns='preset', values='d').dropna()
+    return iqm(d),*(bootstrap_interval(d.to_numpy().T) if len(d)>=MIN_SEEDS else (np.nan, np.nan))
 
 def improvement(
     ours,   # Scores of runs
