@@ -48,3 +48,13 @@ def test_committed_runs_are_those_of_the_grid_and_say_what_made_them():
     configs = grid_configs(read_grid(find_grid("leaderboard")), int(board.seed.max()) + 1)
     assert set(board.run) <= {c.name for c in configs}
     assert board.attrs["made_with"].keys() == {*software(), "threads", "cpu"}
+
+
+def test_runs_of_a_weighting_that_centres_by_itself_do_not_depend_on_the_estimator():
+    rows = ["seed", "step", "split", "name"]
+    for weighting in ("frontier", "rvpo"):
+        grpo, rloo = (
+            t[(t.weighting == weighting) & (t.preset == "balanced")].set_index(rows).value.sort_index()
+            for t in map(pd.read_parquet, (DATA / "leaderboard.parquet", DATA / "leaderboard_rloo.parquet"))
+        )
+        assert len(rloo) > 1000 and rloo.equals(grpo[rloo.index])
