@@ -23,8 +23,9 @@ ROOT = Path(__file__).parents[1]
 TINY = dict(prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=2, checkpoint_every=2)
 MORA = [sys.executable, '-c', 'import sys; from mora.cli import main; sys.exit(main())']
 
-def start(*words, **kwargs): # a `mora` of its own, in a group of its own
-    return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **kwargs)
+def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it hears Ctrl-C even if these tests run in the background of a shell, which ignores it
+    return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
 def kill_when(process, reached, limit=120):
     "kill -9 as soon as `reached()`."
