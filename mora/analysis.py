@@ -6,8 +6,8 @@
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
            'initial_point', 'worker_hours', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm',
-           'bootstrap_interval', 'seed_table', 'paired_differences', 'gain_over', 'improvement', 'leaderboard_table',
-           'spelled']
+           'bootstrap_interval', 'seed_interval', 'seed_table', 'paired_differences', 'gain_over', 'rivals_table',
+           'improvement', 'leaderboard_table', 'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -261,6 +261,12 @@ def bootstrap_interval(
 # %% ../nbs/50_analysis.ipynb #add307e2
 MIN_SEEDS = 3 # below this an interval would be a pretence
 
+def seed_interval(
+    strata, # As in `bootstrap_interval`
+)->tuple: # (low, high); NaN with fewer than `MIN_SEEDS` seeds
+    "95% bootstrap interval of the interquartile mean, if there are seeds enough for one."
+    return bootstrap_interval(strata) if len(strata[0])>=MIN_SEEDS else (np.nan, np.nan)
+
 def seed_table(
     scores,         # A row a run, such as `hypervolume_table`
     value,          # Its column to summarise
@@ -270,8 +276,7 @@ def seed_table(
     rows = []
     for key,g in scores.groupby(by, sort=False):
         whole = g.pivot(index='seed', columns='preset', values=value).dropna()
-        low,high = bootstrap_interval(whole.to_numpy().T) if len(whole)>=MIN_SEEDS else (np.nan, np.nan)
-        rows.append((*key, len(g), g['seed'].nunique(), iqm(g[value]), low, high))
+        rows.append((*key, len(g), g['seed'].nunique(), iqm(g[value]), *seed_interval(whole.to_numpy().T)))
     return pd.DataFrame(rows, columns=[*by, 'runs', 'seeds', 'iqm', 'low', 'high'])
 
 # %% ../nbs/50_analysis.ipynb #6f79016f
@@ -300,7 +305,21 @@ def gain_over(
     keys = ['seed'] if theirs['preset'].nunique()==1 else ['seed', 'preset']
     both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys, suffixes=('', '_rival'))
     d = both.assign(d=both[value]-both[f'{value}_rival']).pivot(index='seed', columns='preset', values='d').dropna()
-    return iqm(d),*(bootstrap_interval(d.to_numpy().T) if len(d)>=MIN_SEEDS else (np.nan, np.nan))
+    return iqm(d),*seed_interval(d.to_numpy().T)
+
+def rivals_table(
+    runs,   # As in `gain_over`
+    ours,   # Method
+    rivals, # Methods; those without runs are left out, and `fixed` is met preset by preset
+)->pd.DataFrame: # Columns method, preset ("" where all count), final_gain and archive_gain, each with X_low and X_high
+    "What a method gains over each rival, of the last checkpoint and of all."
+    presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else [''] for m,g in runs.groupby('method')}
+    rows = []
+    for method,preset in ((m, p) for m in rivals for p in presets.get(m, [])):
+        row = dict(method=method, preset=preset)
+        for v in ('final', 'archive'): row |= zip((f'{v}_gain{end}' for end in ('', '_low', '_high')), gain_over(runs, v, ours, method, preset or None), strict=True)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 def improvement(
     ours,   # Scores of runs
@@ -338,7 +357,7 @@ def leaderboard_table(
     return pd.concat(parts, axis=1).reset_index().sort_values('final', ascending=False, ignore_index=True)
 
 def spelled(
-    table, # From `leaderboard_table`
+    table, # From `leaderboard_table` or `rivals_table`
 )->pd.DataFrame: # Without the columns X_low and X_high
     "Each value with its interval as text; differences have a sign."
     out = table.drop(columns=[c for c in table if c.endswith(('_low', '_high'))])

@@ -374,6 +374,7 @@ def _adjusted(table):
         low_adjusted=table['effect']-reach, high_adjusted=table['effect']+reach)
     return table.assign(verdict=[verdict(*r) for r in table[['effect', 'p_adjusted', 'seeds', 'two_sided']].to_numpy()])
 
+# %% ../nbs/53_claims.ipynb #a443de6b
 def _combined(table):
     "Rows that follow from those of `table`."
     out = []
@@ -387,6 +388,7 @@ def _combined(table):
     out += [combine(g, **{pool[q]:'all'}) for (q,_,_),g in parts]
     return pd.DataFrame(out)
 
+# %% ../nbs/53_claims.ipynb #56b99a4e
 def claims_table(
     pairs, # From `claim_pairs`
 )->pd.DataFrame: # A row a claim: id, question, method, measure, algorithm, preset, claim, numbers, verdict, paper
@@ -421,6 +423,11 @@ def spelled_effect(
     effect,low,high = (form.format(v if abs(v)>1e-9 else 0.) for v in (row.effect, row.low, row.high))
     return effect if pd.isna(row.low) else f'{effect} [{low}, {high}]'
 
+def _asked(rows):
+    "Claim and measure of some rows that share them, in words."
+    first = rows.iloc[0]
+    return first['claim'].partition(':')[0],MEASURES.get(first['measure'], (first['measure'],))[0]
+
 def _paper_words(rows, scope):
     "The paper's figures for some rows, each place named once."
     places = {}
@@ -436,14 +443,15 @@ def summary_table(
     "One line a claim and measure, with all its verdicts."
     rows = table[(table['question']=='presets')==(scope=='preset')]; rows = rows[rows['question']!='counter']
     out,heads = [],[in_words(h) for h in dict.fromkeys([*(a for a in rows[scope] if a!='all'), 'all'])]
-    for (_,_,measure),g in rows.groupby(['question', 'method', 'measure'], sort=False):
+    for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
         effect = {k:'' if k=='all' else '<br>' + spelled_effect(r).replace(' [', '<br>[') for k,(_,r) in zip(g[scope], g.iterrows(), strict=True)}
         cells = {in_words(k):f'<b>{v}</b>{effect[k]}' for k,v in zip(g[scope], g['verdict'], strict=True)}
-        claim = g['claim'].iloc[0].partition(':')[0],_paper_words(g, scope),MEASURES.get(measure, (measure,))[0]
-        out.append((*claim, *(cells.get(h, '') for h in heads)))
+        claim,measure = _asked(g)
+        out.append((claim, _paper_words(g, scope), measure, *(cells.get(h, '') for h in heads)))
     keys = ['Claim', 'In the paper', 'Measure']
     return pd.DataFrame(out, columns=[*keys, *heads]).set_index(keys)
 
+# %% ../nbs/53_claims.ipynb #5aef678c
 def detail_table(
     table, # From `claims_table`
 )->pd.DataFrame: # All columns in words
@@ -469,7 +477,6 @@ def table_to_html(
 
 # %% ../nbs/53_claims.ipynb #6e7b0bd6
 HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'], order=['accuracy > clarity > conciseness'], rates=['any two differ'])
-_MARKS = {'holds':'**holds**', 'does not hold':'**does not hold**', 'undecided':'undecided'}
 
 def headline_table(
     table, # From `claims_table`
@@ -477,13 +484,12 @@ def headline_table(
     "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
     rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
     algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
-    cell = lambda r: _MARKS[r.verdict] + (f' {spelled_effect(r)}' if r.parts==0 else '')
+    cell = lambda r: (r.verdict if r.verdict=='undecided' else f'**{r.verdict}**') + (f' {spelled_effect(r)}' if r.parts==0 else '')
     lines = ['| claim | measure | ' + ' | '.join(map(in_words, algorithms)) + ' |', '|---'*(2+len(algorithms)) + '|']
     said = None
-    for (_,_,measure),g in rows.groupby(['question', 'method', 'measure'], sort=False):
-        cells,claim = {r.algorithm:cell(r) for r in g.itertuples()},g['claim'].iloc[0].partition(':')[0]
-        words = '' if claim==said else claim,MEASURES.get(measure, (measure,))[0]
-        lines.append('| ' + ' | '.join([*words, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
+    for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
+        cells,(claim,measure) = {r.algorithm:cell(r) for r in g.itertuples()},_asked(g)
+        lines.append('| ' + ' | '.join(['' if claim==said else claim, measure, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
     return '\n'.join(lines)
 
 # %% ../nbs/53_claims.ipynb #e561d510
@@ -550,6 +556,7 @@ def at_paper_level(
     out[:,k] = np.clip(out[:,k]-out[:,k].max()+reached, 0, 1)
     return out
 
+# %% ../nbs/53_claims.ipynb #01cbc101
 def _measured(trajectory, objectives, problems, length_sd, shape, rng):
     "Noisy measurements of `trajectory`, shape (*shape, C, K)."
     out = np.empty((*shape, *trajectory.shape))
@@ -582,6 +589,7 @@ def null_front_improvement(
     both = np.concatenate([volumes[...,None], means], -1).mean(1) # mean over the seeds of a set
     return pd.DataFrame(both[:,0]-both[:,1], columns=['hypervolume', *(o.name for o in objectives)])
 
+# %% ../nbs/53_claims.ipynb #0eecb4f6
 def length_spread(
     points,       # Objective vectors from `analysis.vectors`
     objective,    # A length

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'FINDING', 'KERNEL', 'FINDINGS_CSS', 'FINDINGS_HTML', 'question', 'missing_results', 'command',
-           'output_html', 'found', 'section', 'make_findings']
+           'as_html', 'output_html', 'found', 'section', 'make_findings']
 
 # %% ../nbs/54_findings.ipynb #677eed09
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 from .analysis import find_upward
 from .errors import ConfigError
+from .experiment import write_whole
 from .report import CSS
 from .study import TRAIN
 
@@ -46,14 +47,17 @@ def command(
     return next(iter(re.findall(r'`(mora study [^`]+)`', '\n'.join(c.source for c in nb.cells))), '')
 
 # %% ../nbs/54_findings.ipynb #d3d0a669
+def as_html(text): # Markdown
+    from nbconvert.filters import markdown2html # comes with Jupyter
+    return markdown2html(text)
+
 def output_html(
     output, # Of a cell
 )->str: # Empty where there is nothing to show
     "One output of a cell for the page."
-    from nbconvert.filters import markdown2html
     data = output.get('data', {})
     if 'text/html' in data: return f'<div class="scroll">{data["text/html"]}</div>'
-    if 'text/markdown' in data: return re.sub('(?s)<table.*?</table>', r'<div class="scroll words">\g<0></div>', markdown2html(data['text/markdown']))
+    if 'text/markdown' in data: return re.sub('(?s)<table.*?</table>', r'<div class="scroll words">\g<0></div>', as_html(data['text/markdown']))
     if 'image/png' in data: return f'<div class="scroll"><img alt="{FINDING}" src="data:image/png;base64,{data["image/png"].strip()}"></div>'
     return ''
 
@@ -61,7 +65,6 @@ def found(
     nb, # Executed notebook
 )->list: # HTML
     "What the tagged cells of a notebook show, under its headings; the text right above a picture or table is its caption."
-    from nbconvert.filters import markdown2html
     out,heading,caption = [],'',''
     for cell in nb.cells:
         if cell.cell_type=='markdown':
@@ -70,7 +73,7 @@ def found(
             continue
         shown = [h for o in cell.get('outputs', []) if (h := output_html(o))] if FINDING in cell.metadata.get('tags', []) else []
         if shown and heading: out.append(f'<h3>{heading}</h3>'); heading = ''
-        if shown and caption and shown[0].startswith('<div class="scroll">'): out.append(f'<div class="caption">{markdown2html(caption)}</div>')
+        if shown and caption and shown[0].startswith('<div class="scroll">'): out.append(f'<div class="caption">{as_html(caption)}</div>')
         caption = ''
         out += shown
     return out
@@ -82,12 +85,11 @@ def section(
 )->dict: # name, title, asked, found, missing, command
     "What the page says of one experiment."
     import nbformat, papermill
-    from nbconvert.filters import markdown2html
     path = Path(folder)/f'{name}.ipynb'; nb = nbformat.read(path, 4)
     title,paragraph = question(nb); missing = missing_results(path)
     if not missing:
         with tempfile.TemporaryDirectory() as d: nb = papermill.execute_notebook(path, Path(d)/path.name, cwd=folder, progress_bar=False, extra_arguments=KERNEL)
-    return dict(name=name, title=title, asked=markdown2html(paragraph), found=found(nb), missing=missing, command=command(nb))
+    return dict(name=name, title=title, asked=as_html(paragraph), found=found(nb), missing=missing, command=command(nb))
 
 # %% ../nbs/54_findings.ipynb #2e8df787
 FINDINGS_CSS = """
@@ -125,7 +127,6 @@ def make_findings(
     "Run the experiments' notebooks on the committed results and gather what they found in one HTML page."
     from joblib import Parallel, delayed
     from tqdm import tqdm
-    from mora.experiment import write_whole
     lost = [n for n in experiments if not (Path(folder)/f'{n}.ipynb').exists()]
     if lost: raise ConfigError('results', 'none', f'the folder or file of a study; all of it at once is only in a checkout of mora, as {folder} has no {lost[0]}.ipynb')
     out = Path(figures)/'findings.html'; out.parent.mkdir(parents=True, exist_ok=True)

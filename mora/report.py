@@ -10,7 +10,6 @@ __all__ = ['CAPTIONS', 'CSS', 'PAGE_HTML', 'head', 'table_html', 'end_table', 'v
 # %% ../nbs/52_report.ipynb #01ba15fb
 import base64
 import io
-import os
 from pathlib import Path
 import jinja2
 import matplotlib.pyplot as plt
@@ -19,6 +18,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from .analysis import (BY_PRESET, MIN_SEEDS, bootstrap_interval, choice_table, end_points, front_table, hypervolume_table, initial_point,
     iqm, load_results, seed_table, study_objectives, vectors)
+from .experiment import write_whole
 from .plots import COLUMN, in_words, paper_style, save_figure, study_figures
 
 # %% ../nbs/52_report.ipynb #32db2088
@@ -271,7 +271,7 @@ def make_report(
     page = jinja2.Environment(trim_blocks=True).from_string(PAGE_HTML).render(sections=sections, css=CSS, title=f'{in_words(study)}: where each reward weighting leads',
         command=f'mora report {_shown(source)}', intro=_intro(objectives, results))
     out = Path(figures)/f'{study}_report.html'
-    part = out.with_name(f'.{out.name}'); part.write_text(page, encoding='utf-8'); os.replace(part, out)
+    write_whole(out, lambda part: part.write_text(page, encoding='utf-8'))
     return out
 
 # %% ../nbs/52_report.ipynb #53bd421b

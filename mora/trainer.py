@@ -6,7 +6,7 @@
 __all__ = ['MultiObjectiveConfig', 'named_reward', 'objective_values', 'greedy', 'ValidatingTrainer', 'EpochSampler',
            'CheckpointingTrainer', 'GradientTrainer', 'RatioTrainer', 'AfterUpdate', 'weighting_logs', 'gramian_logs',
            'UpdateNorm', 'check_setting', 'check_unsharded', 'check_steps', 'check_log_probs', 'check_gradients',
-           'WeightedTrainer', 'MultiObjectiveTrainer']
+           'EvidenceTrainer', 'WeightedTrainer', 'MultiObjectiveTrainer']
 
 # %% ../nbs/30_trainer.ipynb #8c966ed5
 import contextlib, functools, inspect, json, os, random, shutil
@@ -358,9 +358,34 @@ def check_gradients(trainer):
         raise ConfigError('gradient_checkpointing_kwargs', args.gradient_checkpointing_kwargs, 'use_reentrant=False: reentrant checkpointing gives no per-objective gradients')
     layer_filter(list(trainer._trainable()), trainer.weighting.layers) # a layer that does not exist is found before training
 
+# %% ../nbs/30_trainer.ipynb #aa2174a9
+class EvidenceTrainer(RatioTrainer):
+    "Hands the weighting its evidence, and logs it."
+    def observe_lengths(self, lengths):
+        for reward in self.length_rewards: reward.observe(lengths.tolist())
+
+    def estimator(self, lengths):
+        "The advantage estimator of `args.algorithm` for one global batch."
+        options = dict(scale=self.args.scale_rewards) if self.args.algorithm=='grpo' else {}
+        return make_estimator(self.args.algorithm, self.num_generations, lengths, **options)
+
+    def observe_values(self, values): self.weighting.observe_values(values)
+
+    def observe_gramian(self, gramian):
+        self.weighting.observe_gramian(gramian.cpu().numpy(), lr=self._get_learning_rate())
+        self.log_step(gramian_logs(gramian, self.reward_func_names))
+
+    def observe_validation(self, vector):
+        if self.state.global_step==0: self.weighting.start(self.objectives, vector) # the initial policy
+        else: self.weighting.observe_validation(vector)
+        self.archive.add(normalise(vector, self.objectives))
+
+    def log_step(self, logs):
+        for name,value in logs.items(): self._metrics['train'][name].append(value)
+
 # %% ../nbs/30_trainer.ipynb #845bec4a
-class WeightedTrainer(RatioTrainer):
-    "Holds the weighting and hands it its evidence."
+class WeightedTrainer(EvidenceTrainer):
+    "Holds the weighting."
     def __init__(self,
         model,              # As in TRL: a hub id, a path, or a model
         reward_funcs,       # One reward function an objective, in the order of the weights
@@ -400,28 +425,6 @@ class WeightedTrainer(RatioTrainer):
             for callback in list(self.callback_handler.callbacks):
                 if hasattr(callback, 'following'): ends.enter_context(callback.following(self))
             return super().train(*args, **kwargs)
-
-    def observe_lengths(self, lengths):
-        for reward in self.length_rewards: reward.observe(lengths.tolist())
-
-    def estimator(self, lengths):
-        "The advantage estimator of `args.algorithm` for one global batch."
-        options = dict(scale=self.args.scale_rewards) if self.args.algorithm=='grpo' else {}
-        return make_estimator(self.args.algorithm, self.num_generations, lengths, **options)
-
-    def observe_values(self, values): self.weighting.observe_values(values)
-
-    def observe_gramian(self, gramian):
-        self.weighting.observe_gramian(gramian.cpu().numpy(), lr=self._get_learning_rate())
-        self.log_step(gramian_logs(gramian, self.reward_func_names))
-
-    def observe_validation(self, vector):
-        if self.state.global_step==0: self.weighting.start(self.objectives, vector) # the initial policy
-        else: self.weighting.observe_validation(vector)
-        self.archive.add(normalise(vector, self.objectives))
-
-    def log_step(self, logs):
-        for name,value in logs.items(): self._metrics['train'][name].append(value)
 
 # %% ../nbs/30_trainer.ipynb #889d086e
 class MultiObjectiveTrainer(WeightedTrainer):

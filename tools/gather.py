@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from mora.experiment import is_finished, load_run, write_whole
+from mora.experiment import is_finished, read_config, write_whole
 from mora.study import find_grid, gather, grid_configs, read_grid
 
 TRAINING = re.compile(r"rewards/.+/mean|weights/.+|multiplier|update/norm|conflict/.+|gradients/influence/.+|completions/mean_length|pareto/hypervolume")
@@ -35,8 +35,8 @@ def rows_of(table, keys):
 
 def made_with(folder):
     "Versions, CPU and threads of the runs in `folder`; they must agree, or nobody could say what reproduces them."
-    runs = [load_run(f.parent) for f in sorted(folder.glob("*/metrics.parquet"))]
-    found = {tuple((r.facts["versions"] | {"threads": r.config.threads}).items()) for r in runs}
+    runs = [read_config(f.parent) for f in folder.glob("*/metrics.parquet")]
+    found = {tuple((facts["versions"] | {"threads": config.threads}).items()) for config, facts in runs}
     if len(found) > 1:
         raise SystemExit(f"versions: got {len(found)} different ones in {folder}, expected the same for all runs")
     return dict(found.pop()) | {"cpu": torch.backends.cpu.get_cpu_capability()}
