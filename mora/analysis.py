@@ -6,8 +6,8 @@
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
            'initial_point', 'worker_hours', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm',
-           'bootstrap_interval', 'seed_interval', 'seed_table', 'paired_differences', 'gain_over', 'rivals_table',
-           'improvement', 'leaderboard_table', 'spelled']
+           'bootstrap_interval', 'seed_interval', 'over_seeds', 'spell', 'side', 'seed_table', 'paired_differences',
+           'gain_over', 'rivals_table', 'improvement', 'leaderboard_table', 'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -267,6 +267,31 @@ def seed_interval(
     "95% bootstrap interval of the interquartile mean, if there are seeds enough for one."
     return bootstrap_interval(strata) if len(strata[0])>=MIN_SEEDS else (np.nan, np.nan)
 
+def over_seeds(
+    values, # One a seed; NaN where a seed has none
+)->tuple: # (interquartile mean, low, high); all NaN without a value
+    "A value over seeds with its 95% bootstrap interval."
+    values = np.asarray(values, float); values = values[~np.isnan(values)]
+    return (iqm(values), *seed_interval([values])) if len(values) else (np.nan,)*3
+
+def spell(
+    estimate,  # (value, low, high)
+    form='.3f',# Of each number; '+.3f' for differences
+)->str: # "0.611 [0.602, 0.620]", the value alone where there is no interval, 'none' without a value
+    "An estimate as text."
+    value,low,high = (f'{x:{form}}' for x in estimate)
+    return 'none' if np.isnan(estimate[0]) else value if np.isnan(estimate[1]) else f'{value} [{low}, {high}]'
+
+def side(
+    estimate,      # (value, low, high) of a difference
+    above='more',  # Word for an interval above 0
+    below='less',  # Word for one below
+)->str:
+    "Which side of 0 an interval is on, in words."
+    _,low,high = estimate
+    if np.isnan(low): return f'undecided with fewer than {MIN_SEEDS} seeds'
+    return above if low>0 else below if high<0 else 'not told apart'
+
 def seed_table(
     scores,         # A row a run, such as `hypervolume_table`
     value,          # Its column to summarise
@@ -362,7 +387,6 @@ def spelled(
     "Each value with its interval as text; differences have a sign."
     out = table.drop(columns=[c for c in table if c.endswith(('_low', '_high'))])
     for name in [c for c in out if f'{c}_low' in table]:
-        form = ('{:+.3f}' if name.endswith('_gain') else '{:.3f}').format
-        values = table[[name, f'{name}_low', f'{name}_high']].to_numpy()
-        out[name] = [form(v) + ('' if np.isnan(low) else f' [{form(low)}, {form(high)}]') for v,low,high in values]
+        form = '+.3f' if name.endswith('_gain') else '.3f'
+        out[name] = [spell(e, form) for e in table[[name, f'{name}_low', f'{name}_high']].to_numpy()]
     return out

@@ -57,14 +57,14 @@ def test_missing_policy_is_refused_with_the_command_that_makes_it(tmp_path):
     assert str(refused.value) == f"model: got '{tmp_path}/careful', expected a folder; make it with: python -m mora.policies embedded --mixture careful --out {tmp_path}/careful"
 
 
-def test_grid_has_every_mixture_under_the_presets_and_frontier():
+def test_grid_has_every_further_mixture_under_the_presets_and_frontier():
     configs = grid_configs(read_grid(find_grid("warm_start")))
     each = [("fixed", "accuracy-focused"), ("fixed", "balanced"), ("fixed", "efficiency-focused"), ("frontier", "balanced")]
-    for mixture in MIXTURES:
+    for mixture in set(MIXTURES) - {"habits"}:  # that of the policy that ships is trained for the leaderboard
         mine = [c for c in configs if c.label.startswith(mixture)]
         assert [(c.weighting, c.preset) for c in mine] == each and all(c.label == f"{mixture}-{c.weighting}" for c in mine)
-        assert {c.model for c in mine} == {None if mixture == "habits" else f"runs/policies/{mixture}"}
-    assert len(configs) == len({c.name for c in configs}) == 16
+        assert {c.model for c in mine} == {f"runs/policies/{mixture}"}
+    assert len(configs) == len({c.name for c in configs}) == 12
 
 
 def test_a_study_whose_policies_are_missing_is_refused_before_training(tmp_path, monkeypatch, capsys):
