@@ -240,22 +240,26 @@ def hypervolume_table(
 
 # %% ../nbs/50_analysis.ipynb #cca51593
 def iqm(
-    scores, # Any shape, pooled
-)->float: # The mean of what is left
+    scores,    # Any shape
+    axis=None, # Along which; none: all pooled
+)->float: # The mean of what is left; an array where there is an axis
     "Interquartile mean: a quarter of the scores is cut off at each end."
-    s = np.sort(np.ravel(scores)); cut = len(s)//4 # rounded down, as rliable does
-    return float(s[cut:len(s)-cut].mean())
+    s = np.sort(np.ravel(scores) if axis is None else np.moveaxis(scores, axis, -1))
+    n,cut = s.shape[-1],s.shape[-1]//4 # rounded down, as rliable does
+    mean = s[..., cut:n-cut].mean(-1)
+    return float(mean) if axis is None else mean
 
 # %% ../nbs/50_analysis.ipynb #29241f82
 def bootstrap_interval(
     strata,         # One array of scores a stratum (a preset), all over the same seeds in the same order
-    statistic=iqm,  # Of all scores pooled
+    statistic=iqm,  # Of all scores pooled, with an `axis`
     level=.95,      # Coverage
     draws=2000,     # Resamples
 )->tuple: # (low, high)
     "Percentile bootstrap interval of `statistic`, seeds resampled whole."
     scores,rng = np.column_stack([np.asarray(s, float) for s in strata]),np.random.default_rng(0)
-    stats = [statistic(scores[rng.integers(len(scores), size=len(scores))]) for _ in range(draws)]
+    drawn = scores[rng.integers(len(scores), size=(draws, len(scores)))]
+    stats = statistic(drawn.reshape(draws, -1), axis=1)
     return tuple(float(q) for q in np.quantile(stats, [(1-level)/2, (1+level)/2]))
 
 # %% ../nbs/50_analysis.ipynb #add307e2
