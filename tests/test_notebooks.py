@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nbdev.test import test_nb as run_notebook
 
-from mora.findings import EXPERIMENTS, FINDING, question
+from mora.findings import ANSWER, EXPERIMENTS, FINDING, question
 
 root = Path(__file__).resolve().parent.parent
 notebooks = sorted((root / "nbs").glob("*.ipynb"))
@@ -58,5 +58,6 @@ def test_every_experiment_on_the_page_of_findings_has_some():
 
     for name in EXPERIMENTS:
         nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
-        assert any(FINDING in c.metadata.get("tags", []) for c in nb.cells), f"{name}.ipynb: no cell is tagged {FINDING}"
+        tags = [t for c in nb.cells for t in c.metadata.get("tags", [])]
+        assert FINDING in tags and tags.count(ANSWER) == 1, f"{name}.ipynb: expected cells tagged {FINDING} and one tagged {ANSWER}"
         assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
