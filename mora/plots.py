@@ -110,7 +110,7 @@ def plot_front(
     ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4, label='Initial policy')
     for method,g in mark_front(points[points['step']>0], [x, y]).groupby('method', sort=False):
         s,on = styles[method],g[g['front']].sort_values([x.name, y.name])
-        ax.plot(*g.loc[~g['front'], [x.name, y.name]].to_numpy().T, color='.72', marker=s['marker'], ls='', ms=2.5, mew=0, zorder=1)
+        ax.plot(*g.loc[~g['front'], [x.name, y.name]].to_numpy().T, color='.72', marker=s['marker'], ls='', ms=2.5, mew=0, zorder=1, rasterized=len(points)>500) # many: as pixels, or an SVG takes a megabyte
         ax.plot(*on[[x.name, y.name]].to_numpy().T, **s, drawstyle='steps-pre' if x.direction=='max' else 'steps-post', # never claims more than was reached
             mec='w', mew=.4, zorder=3, label=in_words(method))
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
@@ -277,10 +277,11 @@ def plot_paths(
     styles = styles or method_styles(points['method'].unique())
     ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4, label='Initial policy')
     markers = dict(zip(points['preset'].unique(), itertools.cycle(_PRESET_MARKERS), strict=False))
+    thin = np.clip((20/points['run'].nunique())**.5, .4, 1) # of many runs, so that they do not cover each other
     for (_,method,preset),g in points.sort_values('step').groupby(['run', 'method', 'preset'], sort=False):
         xy,s = g[[x.name, y.name]].to_numpy(),styles[method]
-        ax.plot(*xy.T, color=s['color'], ls=s['linestyle'], lw=.7*s['lw'], alpha=.8, zorder=2)
-        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=2.5+1.2*s['ms'], mec='k', mew=.5, ls='', zorder=3)
+        ax.plot(*xy.T, color=s['color'], ls=s['linestyle'], lw=.7*s['lw']*thin, alpha=.8, zorder=2)
+        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=(2.5+1.2*s['ms'])*thin, mec='k', mew=.5*thin, ls='', zorder=3)
     for method,s in styles.items(): ax.plot([], [], color=s['color'], ls=s['linestyle'], label=in_words(method))
     for preset,m in markers.items(): ax.plot([], [], color='w', marker=m, mec='k', mew=.6, ms=6, ls='', label=in_words(preset))
     set_axis(ax, 'x', x); set_axis(ax, 'y', y)
