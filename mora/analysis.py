@@ -6,8 +6,8 @@
 __all__ = ['RUN', 'COLUMNS', 'DECLARED', 'METHODS', 'BY_METHOD', 'BY_PRESET', 'MIN_SEEDS', 'BASE', 'load_results', 'find_upward',
            'demo_results', 'with_method', 'study_objectives', 'vectors', 'mark_front', 'front_table', 'end_points',
            'initial_point', 'worker_hours', 'choose', 'choice_table', 'hypervolumes', 'hypervolume_table', 'iqm',
-           'bootstrap_interval', 'seed_interval', 'over_seeds', 'spell', 'side', 'seed_table', 'paired_differences',
-           'gain_over', 'rivals_table', 'improvement', 'leaderboard_table', 'spelled']
+           'bootstrap_interval', 'seed_interval', 'over_seeds', 'spell', 'seeds_said', 'side', 'seed_table',
+           'paired_differences', 'gain_over', 'rivals_table', 'improvement', 'leaderboard_table', 'spelled']
 
 # %% ../nbs/50_analysis.ipynb #fcfea69f
 from pathlib import Path
@@ -285,6 +285,12 @@ def spell(
     "An estimate as text."
     value,low,high = (f'{x:{form}}' for x in estimate)
     return 'none' if np.isnan(estimate[0]) else value if np.isnan(estimate[1]) else f'{value} [{low}, {high}]'
+
+def seeds_said(
+    n, # Seeds
+)->str: # "3 seeds (intervals from fewer than ten tend to be too narrow)"
+    "How far the number of seeds goes, in words."
+    return f"{n} seed{'s' if n>1 else ''}" + (f' (too few for an interval: {MIN_SEEDS} are needed)' if n<MIN_SEEDS else ' (intervals from fewer than ten tend to be too narrow)' if n<10 else '')
 
 def side(
     estimate,      # (value, low, high) of a difference

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 import pandas as pd
 import papermill
@@ -16,7 +16,7 @@ import mora.weighting
 from mora.analysis import BASE, demo_results
 from mora.errors import ConfigError
 from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
-from mora.study import find_grid, gather, grid_configs, read_grid
+from mora.study import find_grid, gather, grid_configs, make_jobs, read_grid
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +149,11 @@ def test_notebook_has_every_setting_with_its_help():
 
 def test_grids_are_what_the_study_needs():
     assert [len(grid_configs(read_grid(find_grid(n)), s)) for n,s in (('quick', None), ('quick', 3), ('paper', 1), ('paper', 3))]==[7, 21, 44, 132]
+
+@pytest.mark.parametrize('grid', sorted((ROOT/'nbs'/'experiments'/'grids').glob('*.yaml')), ids=lambda p: p.stem)
+def test_every_committed_grid_can_be_started(grid, tmp_path):
+    configs = [replace(c, model=None) for c in grid_configs(read_grid(grid), 2)] # other policies are made first, as the grid says
+    assert len(make_jobs(read_grid(grid), configs, tmp_path))==len(configs)==len({c.name for c in configs})
 
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
