@@ -8,7 +8,6 @@ __all__ = ['EXPERIMENTS', 'FINDING', 'ANSWER', 'KERNEL', 'FINDINGS_CSS', 'FINDIN
 
 # %% ../nbs/54_findings.ipynb #677eed09
 import re
-import tempfile
 from pathlib import Path
 import jinja2
 from .analysis import find_upward
@@ -98,11 +97,11 @@ def section(
     folder,  # Of the notebooks
 )->dict: # name, title, asked, answer, found, missing, command
     "What the page says of one experiment."
-    import nbformat, papermill
+    import nbformat
+    from nbclient import NotebookClient # not papermill, which changes the folder of the whole process, and two run at a time
     path = Path(folder)/f'{name}.ipynb'; nb = nbformat.read(path, 4)
     title,paragraph = question(nb); missing = missing_results(path)
-    if not missing:
-        with tempfile.TemporaryDirectory() as d: nb = papermill.execute_notebook(path, Path(d)/path.name, cwd=folder, progress_bar=False, extra_arguments=KERNEL)
+    if not missing: NotebookClient(nb, extra_arguments=KERNEL, resources=dict(metadata=dict(path=str(folder)))).execute()
     return dict(name=name, title=title, asked=as_html(paragraph), answer=answer(nb), found=found(nb), missing=missing, command=command(nb))
 
 # %% ../nbs/54_findings.ipynb #2e8df787
