@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from .analysis import (BY_PRESET, MIN_SEEDS, bootstrap_interval, choice_table, end_points, front_table, hypervolume_table, initial_point,
-    iqm, load_results, seed_table, study_objectives, vectors)
+from .analysis import (BY_PRESET, MIN_SEEDS, choice_table, end_points, front_table, hypervolume_table, initial_point,
+    load_results, over_seeds, seed_table, spell, study_objectives, vectors)
 from .experiment import write_whole
 from .plots import COLUMN, in_words, paper_style, save_figure, study_figures
 
@@ -64,7 +64,7 @@ def volume_table(
     runs = hypervolume_table(points, objectives, reference)
     tables = {c:seed_table(runs, c, BY_PRESET) for c in ('archive', 'final', 'igd_plus')}
     out = tables['archive'][[*BY_PRESET, 'seeds']]
-    return out.assign(**{c:[f'{r.iqm:.3f}' if np.isnan(r.low) else f'{r.iqm:.3f} [{r.low:.3f}, {r.high:.3f}]' for r in t.itertuples()] for c,t in tables.items()})
+    return out.assign(**{c:[spell(e) for e in t[['iqm', 'low', 'high']].to_numpy()] for c,t in tables.items()})
 
 # %% ../nbs/52_report.ipynb #77ad40de
 def differences(
@@ -75,10 +75,8 @@ def differences(
     "Interquartile mean of the difference in archive hypervolume, run by run of the same preset and seed."
     wide = runs.pivot_table(index=['preset', 'seed'], columns='method', values='archive', sort=False)
     if base not in wide or method not in wide: return ''
-    d,words = (wide[method]-wide[base]).dropna(),[]
-    for preset,v in d.groupby('preset', sort=False):
-        interval = ' [{:+.3f}, {:+.3f}]'.format(*bootstrap_interval([v])) if len(v)>=MIN_SEEDS else ''
-        words.append(f'{preset} {iqm(v):+.3f}{interval}')
+    d = (wide[method]-wide[base]).dropna()
+    words = [f"{preset} {spell(over_seeds(v), '+.3f')}" for preset,v in d.groupby('preset', sort=False)]
     return ', '.join(words).replace('-0.', '−0.')
 
 # %% ../nbs/52_report.ipynb #7998cbb6
