@@ -28,11 +28,13 @@ def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it he
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
 def kill_when(process, reached, limit=120):
-    "kill -9 as soon as `reached()`."
+    "kill -9 as soon as `reached()`; its kernels end by themselves, which is waited for."
     end = time.time()+limit
     while not reached() and process.poll() is None and time.time()<end: time.sleep(.02)
     assert process.poll() is None, process.communicate()[0]
+    kernels = psutil.Process(process.pid).children(recursive=True)
     process.kill(); process.wait()
+    assert not psutil.wait_procs(kernels, timeout=30)[1]
 
 def numbers(folder): # everything but wall time
     return load_run(folder).metrics.drop(columns='seconds')
@@ -42,7 +44,7 @@ def options(config): return [w for k,v in config.items() for w in (f'--{k}', str
 def test_killed_run_ends_like_an_uninterrupted_one(tmp_path):
     settings = TINY | dict(steps=8, weighting='hypervolume', seed=3)
     whole = run_experiment(ExperimentConfig(**settings), tmp_path/'whole')
-    kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=5)
+    kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=3)
     assert not (tmp_path/'killed'/'metrics.parquet').exists() and last_checkpoint(tmp_path/'killed')
     again = start('train', '--out', tmp_path/'killed', *options(settings))
     said = again.communicate()[0]
@@ -91,10 +93,26 @@ def grid(tmp_path):
         blocks=[dict(weighting=['hypervolume', 'fixed'], preset=['balanced'])])))
     return tmp_path/'tiny.yaml'
 
+HELD = """import time, mora.experiment
+from pathlib import Path
+written = mora.experiment.write_whole
+def held(path, write):
+    written(path, write)
+    while path.name=='progress' and mora.experiment.read_progress(path.parent)>=3 and Path('{hold}').exists(): time.sleep(.02)
+mora.experiment.write_whole = held"""
+
 def test_killed_study_goes_on(tmp_path, grid):
     names = [c.name for c in grid_configs(read_grid(grid))]
-    steps = lambda: [read_progress(tmp_path/'runs'/n) or 0 for n in names]
-    kill_when(start('study', grid, '--out', tmp_path/'runs'), lambda: min(steps())>=3)
+    hold = tmp_path/'hold' # while it is there both runs wait after their third step: on a busy machine one can be done before the other begins
+    hold.touch()
+    said = yaml.safe_load(grid.read_text())
+    nb = json.loads(Path(said['notebook']).read_text())
+    code = next(c for c in nb['cells'] if c['cell_type']=='code')
+    nb['cells'].insert(0, code | dict(id='held', metadata={}, source=HELD.format(hold=hold)))
+    (tmp_path/'train.ipynb').write_text(json.dumps(nb))
+    grid.write_text(yaml.safe_dump(said | dict(notebook='train.ipynb')))
+    kill_when(start('study', grid, '--out', tmp_path/'runs'), lambda: all((read_progress(tmp_path/'runs'/n) or 0)>=3 for n in names))
+    hold.unlink()
     again = start('study', grid, '--out', tmp_path/'runs')
     said = again.communicate()[0]
     assert again.returncode==0, said
