@@ -9,8 +9,8 @@ __all__ = ['PAPER_FRONTS', 'PAPER_PROBLEMS', 'PAPER_STEPS', 'PAPER_WEIGHTS', 'PA
            'other_seeds_mean', 'pair_values', 'weight_moves', 'learning_steps', 'claim_pairs', 'best_fixed',
            'seed_differences', 'paired_p', 'sign_flip_p', 'judge', 'holm', 'holm_levels', 'verdict', 'combine',
            'claims_table', 'spelled_effect', 'summary_table', 'detail_table', 'table_to_html', 'headline_table',
-           'plot_claims', 'forest', 'true_trajectory', 'at_paper_level', 'null_front_improvement', 'length_spread',
-           'null_table', 'plot_null', 'rules']
+           'in_short', 'plot_claims', 'forest', 'true_trajectory', 'at_paper_level', 'null_front_improvement',
+           'length_spread', 'null_table', 'plot_null', 'rules']
 
 # %% ../nbs/53_claims.ipynb #edda08d5
 import textwrap
@@ -491,6 +491,21 @@ def headline_table(
         cells,(claim,measure) = {r.algorithm:cell(r) for r in g.itertuples()},_asked(g)
         lines.append('| ' + ' | '.join(['' if claim==said else claim, measure, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
     return '\n'.join(lines)
+
+# %% ../nbs/53_claims.ipynb #cec2782e
+def in_short(
+    table # From `claims_table`
+)->str: # Markdown
+    "How many of the claims that matter most hold."
+    tested = table[table.parts==0]
+    def tally(question, measure):
+        "How many were decided which way."
+        v = tested[(tested.question==question) & (tested.measure==measure)].verdict
+        return f"{(v=='holds').sum()} of {len(v)} claims hold and {(v=='does not hold').sum()} do not"
+    def tallies(question): return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
+    best = f"Better than the best fixed weights of a search: {tallies('best')}. " if (tested.question=='best').any() else ''
+    return (f"Better than fixed weights at equal preset: {tallies('dominance')}. {best}"
+        f"Fewer steps to the end of fixed weights: {tally('speed', 'target_step')}. The rest of each is undecided.")
 
 # %% ../nbs/53_claims.ipynb #e561d510
 _LOOKS = {'holds':('>', '#0072B2'), 'does not hold':('<', '#D55E00'), 'undecided':('o', '.45')}
