@@ -77,7 +77,7 @@ def answer(
 def found(
     nb, # Executed notebook
 )->list: # HTML
-    "What the tagged cells of a notebook show, under its headings; the text right above a picture or table is its caption."
+    "What the tagged cells of a notebook show, under its headings; the text above a picture or table is its caption."
     out,heading,caption = [],'',''
     for cell in nb.cells:
         if cell.cell_type=='markdown':
@@ -86,8 +86,8 @@ def found(
             continue
         shown = outputs(cell, FINDING)
         if shown and heading: out.append(f'<h3>{heading}</h3>'); heading = ''
-        if shown and caption and shown[0].startswith('<div class="scroll">'): out.append(f'<div class="caption">{as_html(caption)}</div>')
-        caption = ''
+        if caption and any(s.startswith('<div class="scroll">') for s in shown): out.append(f'<div class="caption">{as_html(caption)}</div>')
+        if shown: caption = ''
         out += shown
     return out
 
