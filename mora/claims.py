@@ -500,8 +500,10 @@ def in_short(
     tested = table[table.parts==0]
     def tally(question, measure):
         "How many were decided which way."
-        v = tested[(tested.question==question) & (tested.measure==measure)].verdict
-        return f"{(v=='holds').sum()} of {len(v)} claims hold and {(v=='does not hold').sum()} do not"
+        rows = tested[(tested.question==question) & (tested.measure==measure)]
+        held = rows[rows.verdict=='holds']
+        which = '; '.join(f"{in_words(r.method).lower()} under {in_words(r.algorithm)}" for r in held.itertuples()) if len(held)<3 else ''
+        return f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and {(rows.verdict=='does not hold').sum()} do not"
     def tallies(question): return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
     best = f"Better than the best fixed weights of a search: {tallies('best')}. " if (tested.question=='best').any() else ''
     return (f"Better than fixed weights at equal preset: {tallies('dominance')}. {best}"
