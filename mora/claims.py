@@ -644,7 +644,7 @@ def plot_null(
         ax.plot([a, d], [i, i], color='k', lw=1); ax.plot([b, c], [i, i], color='#0072B2', lw=5, solid_capstyle='butt')
     if len(marks): ax.plot(marks, [len(groups)]*len(marks), 'x', color='#D55E00', ms=5, mew=1.3)
     labels = [f"{n} problems, {s} run{'s' if s>1 else ''}" for (n,s),_ in groups] + ['the paper reports']*(len(marks)>0)
-    ax.set_yticks(range(len(labels)), labels); ax.invert_yaxis(); ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
+    ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels)-.5, -.5)); ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
     ax.axvline(0, color='.3', lw=.8, zorder=1); ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
     return ax
 
