@@ -58,7 +58,7 @@ class GradedClarity(ClarityReward):
 
 # %% ../nbs/04_reward_designs.ipynb #0c4d8726
 class _Gated:
-    "A reward that counts where the answer is right, and 0 elsewhere."
+    "A reward times what it is worth at a right answer (1) or a wrong one (0): here, nothing at a wrong one."
     def worth(self, right): return right
     def __call__(self, completions, answer=None, **columns):
         paid = super().__call__(completions, **columns)

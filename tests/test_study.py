@@ -44,7 +44,7 @@ def options(config): return [w for k,v in config.items() for w in (f'--{k}', str
 def test_killed_run_ends_like_an_uninterrupted_one(tmp_path):
     settings = TINY | dict(steps=8, weighting='hypervolume', seed=3)
     whole = run_experiment(ExperimentConfig(**settings), tmp_path/'whole')
-    kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=3)
+    kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=5)
     assert not (tmp_path/'killed'/'metrics.parquet').exists() and last_checkpoint(tmp_path/'killed')
     again = start('train', '--out', tmp_path/'killed', *options(settings))
     said = again.communicate()[0]
