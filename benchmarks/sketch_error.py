@@ -24,6 +24,7 @@ from trl.trainer.utils import split_tensor_dict
 from mora.experiment import ExperimentConfig, make_trainer, run_task
 from mora.gradients import GradientSketch, clip_gramian, gramian, objective_jacobian, sketched_gradients, watched_modules, without_zeros
 from mora.trainer import MultiObjectiveTrainer
+from mora.training.evidence import trainable
 
 
 class ListeningTrainer(MultiObjectiveTrainer):
@@ -46,13 +47,9 @@ class ListeningTrainer(MultiObjectiveTrainer):
         return matrix
 
     def linear_gramian(self, output, advantages):
-        self._logps = {}
-        try:
-            (chunk,) = split_tensor_dict({**output, "advantages": advantages}, 1)
-            losses = [self._compute_loss(self.model, {**chunk, "advantages": a}) for a in chunk["advantages"].unbind(1)]
-            jacobian = objective_jacobian(losses, [p for n, p in self._trainable().items() if n in self.watched])
-        finally:
-            self._logps = None
+        (chunk,) = split_tensor_dict({**output, "advantages": advantages}, 1)
+        watched = [p for n, p in trainable(self.model).items() if n in self.watched]
+        jacobian = objective_jacobian(self.objective_losses(chunk), watched)
         return clip_gramian(gramian(jacobian), jacobian.norm(dim=1))
 
     def _generate_and_score_completions(self, inputs):

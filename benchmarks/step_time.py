@@ -34,6 +34,7 @@ from mora.policies import make_policy, make_tokenizer
 from mora.study import WORKER_ENVIRONMENT
 from mora.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
+from mora.training.evidence import trainable
 from mora.weighting.core import FixedWeighting
 from mora.weighting.gradient import GradientWeighting
 
@@ -49,7 +50,7 @@ class KPassTrainer(MultiObjectiveTrainer):
         for a in advantages.unbind(1):
             with self.compute_loss_context_manager():
                 loss = self._compute_loss(self.model, {**output, "advantages": a})
-            rows.append(objective_jacobian([loss], self._trainable().values())[0])
+            rows.append(objective_jacobian([loss], trainable(self.model).values())[0])
         return gramian(torch.stack(rows))
 
 

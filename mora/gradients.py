@@ -108,7 +108,8 @@ class GradientSketch:
         rank:int=16, # Directions a side, p
         seed:int=0,  # Of the projections, which never change
     ):
-        self.modules,self.rank = list(watched_modules(model, layers).values()),rank
+        watched = watched_modules(model, layers)
+        self.names,self.modules,self.rank = list(watched),list(watched.values()),rank
         self._generator,self._drawn = torch.Generator().manual_seed(seed),{}
         self._whole_in = [m.in_features<=4*rank and (m.in_features>m.out_features or m.out_features>4*rank) for m in self.modules]
         for i,m in enumerate(self.modules):
@@ -135,6 +136,8 @@ class GradientSketch:
 
     def _forward(self, i, module, inputs, output):
         if not output.requires_grad: return
+        if inputs[0].ndim!=3: # an expert of a mixture sees tokens of several samples in one heap
+            raise ConfigError('gradients', 'sketch', f'layers that see samples (b, T, d), unlike {self.names[i]} {tuple(inputs[0].shape)}: choose other layers, or gradients="exact"')
         key = None if self._whole_in[i] else ('in', module.in_features)
         if self._last[0] is not inputs[0] or self._last[1]!=key: # query, key and value read the same input: it is projected once
             self._last = inputs[0], key, self._project(inputs[0].detach(), key)

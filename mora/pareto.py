@@ -73,7 +73,8 @@ def dominates(
     "True if `a` is at least as good as `b` everywhere and better somewhere."
     a,b = np.asarray(a, float),np.asarray(b, float)
     if a.shape!=b.shape: raise ConfigError('points', (a.shape, b.shape), 'two vectors of the same shape (K,)')
-    return bool((a>=b).all() and (a>b).any())
+    finite = np.isfinite(a).all() and np.isfinite(b).all()
+    return bool(finite and (a>=b).all() and (a>b).any())
 
 # %% ../nbs/00_pareto.ipynb #ec68e87f
 def _rows(points, K=None):
@@ -95,7 +96,7 @@ def pareto_mask(
 # %% ../nbs/00_pareto.ipynb #0481c5fc
 def _reference(reference):
     "`reference` as a finite vector, shape (K,)."
-    r = np.asarray(reference, float)
+    r = np.array(reference, float) # a copy: the caller may change its array later
     if r.ndim!=1 or not len(r) or not np.isfinite(r).all(): raise ConfigError('reference', reference, 'K finite numbers')
     return r
 
@@ -103,9 +104,10 @@ def hypervolume(
     points,    # Objective vectors, shape (N, K), larger is better
     reference, # Reference point, shape (K,)
 )->float: # Volume in the product of the objectives' units
-    "Volume dominated by `points` and bounded below by `reference`; points with a NaN count for nothing."
-    r = _reference(reference); points = _rows(points, len(r))
-    points = points[(points>r).all(1)] # also drops NaN: every comparison with it is False
+    "Volume dominated by `points` and bounded below by `reference`. Points with a NaN or infinite coordinate are left out."
+    r = _reference(reference)
+    points = _rows(points, len(r))
+    points = points[np.isfinite(points).all(1) & (points>r).all(1)]
     return float(moocore.hypervolume(points, ref=r, maximise=True)) if len(points) else 0.
 
 # %% ../nbs/00_pareto.ipynb #b46ef476
@@ -115,7 +117,10 @@ def hypervolume_gain(
     reference, # Reference point, shape (K,)
 )->float: # At least 0
     "Hypervolume that `point` adds to `archive`; 0 if it is dominated, below the reference, or not finite."
-    r = _reference(reference); p = _rows([point], len(r)); archive = _rows(archive, len(r))
+    r = _reference(reference)
+    p = _rows([point], len(r))
+    archive = _rows(archive, len(r))
+    archive = archive[np.isfinite(archive).all(1)]
     if not (np.isfinite(p) & (p>r)).all() or (archive>=p).all(1).any(): return 0.
     return max(hypervolume(p, r) - hypervolume(np.minimum(archive, p), r), 0.)
 
@@ -149,7 +154,7 @@ class ParetoArchive:
     def load_state_dict(self, state):
         "Take reference, points and last gain from `state`."
         self.reference = _reference(state['reference'])
-        self.points = _rows(state['points'], len(self.reference))
+        self.points = _rows(state['points'], len(self.reference)).copy()
         self.gain = state['gain']
 
 # %% ../nbs/00_pareto.ipynb #10df570e

@@ -10,6 +10,7 @@ from peft import LoraConfig
 from small_models import byte_tokenizer, small_model
 
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
+from mora.training.evidence import trainable
 from mora.weighting.core import make_weighting
 
 KINDS = {  # what a weighting observes -> an example of it
@@ -112,7 +113,7 @@ class Watch(transformers.TrainerCallback):
         return {n: p.detach().clone() for n, p in model.named_parameters()}
 
     def on_pre_optimizer_step(self, *args, **kwargs):
-        self.gradients.append({n: p.grad.detach().float().flatten().clone() for n, p in self.trainer._trainable().items() if p.grad is not None})
+        self.gradients.append({n: p.grad.detach().float().flatten().clone() for n, p in trainable(self.trainer.model).items() if p.grad is not None})
 
     def on_step_end(self, *args, **kwargs):
         self.weights.append(torch.as_tensor(self.trainer.weighting.weights).clone())
@@ -128,7 +129,7 @@ def make(path, family="qwen3", kind="fixed", different=10**6, lora=None, prompts
         output_dir=str(path), max_steps=2, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4, max_completion_length=10,
         scale_rewards="none", learning_rate=0.5, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, logging_steps=1, save_strategy="no",
         eval_strategy="steps" if "validation" in weighting.needs else "no", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False,
-        disable_tqdm=True, seed=0, use_cpu=True) | changes)
+        disable_tqdm=True, seed=0, use_cpu=True, eval_loss=False) | changes)
     torch.manual_seed(1)  # of an adapter
     with mock.patch("trl.trainer.grpo_trainer.VLLMGeneration", Engine):
         trainer = MultiObjectiveTrainer(

@@ -10,7 +10,8 @@ from trl.generation.vllm_generation import VLLMGeneration
 
 from mora.errors import ConfigError
 from mora.gradients import clip_gramian, gramian
-from mora.trainer import greedy
+from mora.training.evaluation import greedy
+from mora.training.evidence import trainable
 from mora.weighting.core import FixedWeighting
 
 torch.set_num_threads(1)
@@ -60,7 +61,7 @@ def test_a_gramian_is_of_the_gradients_that_train(path, family, variant, gradien
     steps, parts = batches(variant)
     trainer = make(path, family, _Turns(gradients), different=1, prompts=PROMPTS[:2], shuffle_dataset=False, max_steps=3 * steps, learning_rate=0.0, **VARIANTS[variant])
     trainer.train()
-    watched = [n for n in trainer._trainable() if gradients == "exact" or ("lora" in n if "lora" in variant else "proj" in n)]
+    watched = [n for n in trainable(trainer.model) if gradients == "exact" or ("lora" in n if "lora" in variant else "proj" in n)]
     rows = [torch.cat([g[n] for n in watched]) for g in trainer.watch.gradients]
     jacobians = [torch.stack(rows[part::steps]) for part in range(parts)]
     if gradients == "exact":
@@ -204,7 +205,7 @@ def test_an_adapter_beside_a_trained_head(path):
     for trainer in (exact, sketch):
         trainer.train()
     found, truth = (next(t[0] for name, _, t in trainer.seen if name == "observe_gramian") for trainer in (sketch, exact))
-    assert any("lm_head" in n for n in exact._trainable()) and (found - truth).norm() <= 1e-4 * truth.norm()
+    assert any("lm_head" in n for n in trainable(exact.model)) and (found - truth).norm() <= 1e-4 * truth.norm()
 
 
 @pytest.mark.parametrize("variant, refresh, steps", [("plain", 2, [0, 2, 4]), ("minibatches", 2, [0, 2, 4]), ("minibatches", 3, [0, 2]), ("iterations", 4, [0, 4])])

@@ -9,6 +9,7 @@ __all__ = ['by_name', 'update_signal', 'group_covariance', 'CtwaWeighting', 'tra
            'SafeRlhfWeighting']
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #87130be5
+import copy
 import math
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ class CtwaWeighting(Weighting):
     ):
         super().__init__(weights, on)
         self.eta,self.clip = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('eta', eta), ('clip', clip)))
-        self.tau,self._targets = _number('tau', tau, 1e-300, math.nextafter(1, 2), 'a number above 0, at most 1'),(cov_targets, obj_targets)
+        self.tau,self._targets = _number('tau', tau, 1e-300, math.nextafter(1, 2), 'a number above 0, at most 1'),copy.deepcopy((cov_targets, obj_targets))
 
     def start(self, objectives, reference=None):
         super().start(objectives)
@@ -149,7 +150,7 @@ class GradnormWeighting(Weighting):
         super().__init__(weights, 'advantage')
         self.alpha,self.eta = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('alpha', alpha), ('eta', eta)))
         measured_by(self, layers, gradients, rank, refresh)
-        self._best = best
+        self._best = copy.deepcopy(best)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
@@ -305,7 +306,7 @@ class _ConstrainedWeighting(Weighting):
     scale_on = 'advantage'
     def __init__(self, weights, primary, targets, eta, cap):
         super().__init__(weights, 'advantage')
-        self._primary,self._targets,self.eta = primary,targets,_number('eta', eta, 0, math.inf, 'a number of at least 0')
+        self._primary,self._targets,self.eta = primary,copy.deepcopy(targets),_number('eta', eta, 0, math.inf, 'a number of at least 0')
         self.cap = math.inf if cap is None else _number('cap', cap, 1e-300, math.inf, 'a number above 0, or nothing')
 
     def start(self, objectives, reference=None):

@@ -7,6 +7,7 @@ __all__ = ['PRESETS', 'check_weights', 'Weighting', 'FixedWeighting', 'weighting
            'check_weighting']
 
 # %% ../../nbs/10_weighting_core.ipynb #43929bc6
+import copy
 import importlib
 import inspect
 import json
@@ -14,7 +15,7 @@ import pkgutil
 import re
 import numpy as np
 import torch
-from ..advantages import make_estimator,weighted_sum
+from ..advantages import as_floats,make_estimator,weighted_sum
 from ..errors import ConfigError,one_of
 from ..pareto import Objective
 
@@ -26,16 +27,21 @@ PRESETS = {
 }
 
 def check_weights(
-    weights, # K numbers, the name of a preset, or None for equal weights
-    K:int,   # Number of objectives
-)->np.ndarray: # Shape (K,)
-    "`weights` as an array on the simplex, or a `ConfigError` that says why not."
-    if weights is None: return np.full(K, 1/K)
-    if isinstance(weights, str): weights = [1/K]*K if weights=='balanced' and K!=3 else PRESETS[one_of('weights', weights, PRESETS)]
-    try: w = np.asarray(weights, float)
+    weights,           # K numbers, the name of a preset, or None: equal weights on the simplex, else 1 each, as in TRL
+    K:int,             # Number of objectives
+    simplex:bool=True, # They must be at least 0 and sum to 1; False: any finite numbers
+)->np.ndarray: # Shape (K,), a copy
+    "`weights` as an array, or a `ConfigError` that says what is wrong with them."
+    if weights is None: return np.full(K, 1/K) if simplex else np.ones(K)
+    if isinstance(weights, str):
+        one_of('weights', weights, PRESETS)
+        weights = [1/K]*K if weights=='balanced' and K!=3 else PRESETS[weights]
+    try: w = np.array(weights, float)
     except (TypeError, ValueError): raise ConfigError('weights', weights, f'{K} numbers or one of ' + ', '.join(PRESETS)) from None
     if w.shape!=(K,): raise ConfigError('weights', _plain(weights), f'{K} numbers, one for each objective')
-    if not np.isfinite(w).all() or (w<0).any(): raise ConfigError('weights', _plain(weights), 'numbers of at least 0')
+    if not np.isfinite(w.astype(np.float32)).all(): raise ConfigError('weights', _plain(weights), 'finite numbers')
+    if not simplex: return w
+    if (w<0).any(): raise ConfigError('weights', _plain(weights), 'numbers of at least 0')
     if abs(w.sum()-1)>1e-6: raise ConfigError('weights', _plain(weights), f'numbers that sum to 1 (these sum to {w.sum():.6g})')
     return w
 
@@ -59,15 +65,17 @@ class _Named:
 # %% ../../nbs/10_weighting_core.ipynb #357b6afe
 class Weighting(_Named):
     "Weights over K objectives and a multiplier, and the advantages they give. Subclasses move them in `observe_*`."
+    simplex = True       # weights are at least 0 and sum to 1; False: any finite numbers
     needs = frozenset()  # subset of {"validation", "gramian", "update", "reference"}; rewards always come
     scale_on = "reward"  # where the multiplier acts: "reward" or "advantage"
+    uses_estimator = True # `advantages` come from the estimator; False: from group scores of its own, whatever the algorithm
     layers,gradients,rank,refresh = None,"exact",16,1 # how a Gramian is measured: whose gradients, "exact" or a "sketch" of that rank, every how many steps
     def __init__(self,
         weights=None,    # K numbers on the simplex, the name of a preset, or None for equal weights
         on:str="reward", # Where the weights act: "reward" or "advantage"
     ):
-        self._given,self.on = weights,one_of('on', on, ('reward', 'advantage'))
-        if weights is not None: check_weights(weights, np.size(PRESETS['balanced'] if isinstance(weights, str) else weights)) # tell early
+        self._given,self.on = copy.deepcopy(weights),one_of('on', on, ('reward', 'advantage')) # later changes of an array stay outside
+        if weights is not None: check_weights(weights, np.size(PRESETS['balanced'] if isinstance(weights, str) else weights), self.simplex) # tell early
         self.weights,self.scale = None,1. # until start
 
     def start(self,
@@ -75,7 +83,8 @@ class Weighting(_Named):
         reference=None, # Objective vector of the initial policy in natural units, shape (K,), if known
     ): # Itself
         "Ready for K objectives."
-        self.objectives,self.weights,self.scale = list(objectives),check_weights(self._given, len(objectives)),1.
+        self.objectives,self.scale = list(objectives),1.
+        self.weights = check_weights(self._given, len(self.objectives), self.simplex)
         return self
 
     def observe_values(self, values):   "What validation would measure of each completion of a batch, natural units, shape (B*G, K)."
@@ -92,6 +101,7 @@ class Weighting(_Named):
         estimator, # From rewards (B*G,) or (B*G, K) to advantages of the same shape
     ): # Shape (B*G,)
         "Advantages of a batch under the current weights and multiplier."
+        rewards = as_floats(rewards)
         before,after = (self.scale,1.) if self.scale_on=='reward' else (1.,self.scale)
         if self.on=='advantage': return after * weighted_sum(estimator(before*rewards), self.weights)
         return after * estimator(before*weighted_sum(rewards, self.weights))
@@ -103,7 +113,8 @@ class Weighting(_Named):
 
 # %% ../../nbs/10_weighting_core.ipynb #465148e2
 class FixedWeighting(Weighting):
-    "Weights that do not move: linear scalarisation. Source (grade A): the baseline of arXiv 2509.11452."
+    "Weights that do not move, any finite numbers: linear scalarisation. Source (grade A): the baseline of arXiv 2509.11452."
+    simplex = False
 
 # %% ../../nbs/10_weighting_core.ipynb #43c79fd4
 def weightings()->dict: # Name -> class
@@ -179,7 +190,8 @@ def _step(weighting, seen, order, objectives):
     assert torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1)), 'the rewards were changed in place'
     if 'validation' in weighting.needs: weighting.observe_validation(_natural(seen['vector'], objectives)[order])
     w = weighting.weights
-    assert w.shape==(len(order),) and np.isfinite(w).all() and (w>=0).all() and abs(w.sum()-1)<1e-6, f'{case}: weights off the simplex: {w}'
+    assert w.shape==(len(order),) and np.isfinite(w).all(), f'{case}: weights off the simplex: {w}'
+    if weighting.simplex: assert (w>=0).all() and abs(w.sum()-1)<1e-6, f'{case}: weights off the simplex: {w}'
     assert np.isfinite(weighting.scale) and weighting.scale>=0, f'{case}: multiplier {weighting.scale}'
     return *used,advantages
 
@@ -193,6 +205,7 @@ def check_weighting(
 )->Weighting: # After the replay
     "Replay `steps` through `make(weights)` and assert what every weighting promises."
     weights = np.arange(1., K+1)/(K*(K+1)/2)
+    _check_copied(make, weights, _objectives(K))
     objectives,seen,order = _objectives(K),list(_replay(K, steps)),list(range(K))
     start = _natural(np.full(K, .1), objectives)
     fresh = lambda order: make(weights[order]).start([objectives[k] for k in order], start[order])
@@ -208,6 +221,17 @@ def check_weighting(
     return w
 
 # %% ../../nbs/10_weighting_core.ipynb #f54ee2f2
+def _check_copied(make, weights, objectives):
+    "Assert that a later change of the array that was handed over does not reach the weighting."
+    mine = weights.copy()
+    weighting = make(mine)
+    mine[:] = mine[::-1].copy()
+    started = weighting.start(objectives)
+    expected = make(weights).start(objectives).weights
+    assert (started.weights==expected).all(), 'it follows later changes of the array of weights that it was given'
+    mine[:] = 0.
+    assert (started.weights==expected).all(), 'it follows later changes of the array of weights that it was given'
+
 def _check_same(trace, weighting, seen, order, objectives, complaint):
     "Assert that `weighting` goes through the same weights, multipliers and advantages, bit for bit."
     for t,(s,(w,scale,a)) in enumerate(zip(seen, trace, strict=True)):
@@ -240,7 +264,7 @@ def _stressful(K, N, rng):
     first,row = np.arange(K)==0,np.arange(N)[:,None]%3==0
     return {'all equal': np.full((N, K), .7), 'one dead': np.where(first, .7, plain), 'one never applies': np.where(first, np.nan, plain),
             'rows without rewards': np.where(row, np.nan, plain), 'nothing applies': np.full((N, K), np.nan),
-            'small to large': rng.normal(size=(N, K))*10**spread, 'large to small': rng.normal(size=(N, K))*10**-spread, 'plain': plain}
+            'huge': 1e30*rng.normal(size=(N, K)), 'one huge': np.where(first, 1e30*plain, plain), 'small to large': rng.normal(size=(N, K))*10**spread, 'large to small': rng.normal(size=(N, K))*10**-spread, 'plain': plain}
 
 def _stress(K, algorithm, G, B=4, seed=0):
     "As `_replay`, twice through the stressful rewards."

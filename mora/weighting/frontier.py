@@ -8,7 +8,7 @@ __all__ = ['own_units', 'slopes', 'FrontierWeighting']
 # %% ../../nbs/17_weighting_frontier.ipynb #810e5e71
 import numpy as np
 import torch
-from ..advantages import group_size,weighted_sum
+from ..advantages import as_floats,group_size,weighted_sum
 from ..pareto import normalise
 from .core import Weighting
 from .gradient import _number
@@ -56,9 +56,10 @@ class FrontierWeighting(Weighting):
         self.mean = np.where(np.isfinite(batch), self.smooth*old + (1-self.smooth)*batch, old)
         self.weights = slopes(self.mean, self.preference, self.floor)
 
+    uses_estimator = False
     def advantages(self, rewards, estimator):
         total = weighted_sum(self.units, self.weights).view(-1, group_size(estimator))
-        return whiten((total - total.nanmean(1, keepdim=True)).view(-1)).to(rewards)
+        return whiten((total - total.nanmean(1, keepdim=True)).view(-1)).to(as_floats(rewards))
 
     def state_dict(self): return {**super().state_dict(), 'mean': None if self.mean is None else self.mean.tolist()}
     def load_state_dict(self, state):

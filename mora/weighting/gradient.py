@@ -73,7 +73,7 @@ def _layers(layers):
         except re.error as e: raise ConfigError('layers', layers, f'a regular expression ({e})') from None
     elif layers is not None and not (isinstance(layers, (list, tuple, range)) and len(layers) and all(isinstance(i, int) and i>=0 for i in layers)):
         raise ConfigError('layers', layers, 'nothing, a regular expression, or a list of layer numbers')
-    return layers
+    return layers if layers is None or isinstance(layers, str) else list(layers)
 
 def measured_by(weighting, layers, gradients, rank, refresh):
     "Set how the Gramian of `weighting` is measured, or raise a `ConfigError`."

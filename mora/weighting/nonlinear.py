@@ -7,11 +7,12 @@ __all__ = ['soft_min', 'RvpoWeighting', 'box_volumes', 'HvoWeighting', 'rank_rew
            'tchebycheff', 'tchebycheff_weights', 'TchebycheffWeighting', 'SmoothTchebycheffWeighting']
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #2a6448d9
+import copy
 import moocore
 import numpy as np
 import torch
 from torch import Tensor
-from ..advantages import group_size,grpo
+from ..advantages import LARGE,as_floats,group_size,grpo
 from ..errors import one_of
 from ..pareto import ParetoArchive
 from .core import Weighting
@@ -51,8 +52,9 @@ class RvpoWeighting(Weighting):
     @property
     def risk(self): # the first batch has the first risk
         return float(np.interp(self.step-1, (0, self.anneal_steps), self.risks)) if self.anneal_steps else self.risks[0]
+    uses_estimator = False
     def advantages(self, rewards, estimator):
-        return whiten(soft_min(group_scores(rewards, group_size(estimator)).double(), self.weights, self.risk)).to(rewards)
+        return whiten(soft_min(group_scores(rewards, group_size(estimator)).double(), self.weights, self.risk)).to(as_floats(rewards))
     def logs(self): return {'rvpo/risk': self.risk}
     def state_dict(self): return {**super().state_dict(), 'step': self.step}
     def load_state_dict(self, state): super().load_state_dict(state); self.step = state['step']
@@ -63,9 +65,11 @@ def box_volumes(
     weights,         # Shape (K,), on the simplex; equal weights as published
     margin:float=.1, # Of the reference point below the lowest rewards
 )->Tensor: # Shape (N,), NaN where no objective applies
-    "Volume between each completion's rewards and a point just below the lowest of the batch."
+    "Volume between each completion's rewards and a point just below the lowest of the batch; edges beyond `LARGE` in units of the longest."
     lowest = rewards.nan_to_num(nan=torch.inf).amin(0)
     factors = (rewards - lowest + margin).nan_to_num(nan=1.)
+    longest = factors.amax(0)
+    factors = torch.where(longest>LARGE, factors/longest, factors) # a product of K of them must not overflow
     volumes = factors.pow(len(weights)*torch.as_tensor(weights).to(rewards)).prod(1)
     return volumes.masked_fill(rewards.isnan().all(1), torch.nan)
 
@@ -78,7 +82,8 @@ class HvoWeighting(Weighting):
     ):
         super().__init__(weights)
         self.margin = _number('margin', margin, 1e-300, np.inf, 'a finite number above 0')
-    def advantages(self, rewards, estimator): return estimator(box_volumes(rewards.double(), self.weights, self.margin)).to(rewards)
+    def advantages(self, rewards, estimator):
+        return estimator(box_volumes(rewards.double(), self.weights, self.margin)).to(as_floats(rewards))
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #eb0fb0aa
 def rank_rewards(
@@ -112,7 +117,7 @@ class ParetopoWeighting(Weighting):
         super().__init__(weights)
         self.switch = _number('switch', switch, 0, np.inf, 'a number of at least 0')
         self.smoothing = _number('smoothing', smoothing, 0, 1, 'a number from 0 to below 1')
-        self.beta,self.lower = _number('beta', beta, 0, 1+1e-12, 'a number from 0 to 1'),lower
+        self.beta,self.lower = _number('beta', beta, 0, 1+1e-12, 'a number from 0 to 1'),copy.deepcopy(lower)
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
@@ -125,11 +130,13 @@ class ParetopoWeighting(Weighting):
         if not np.isfinite(mean).all(): return # an objective that nobody has: the multiplier stays
         self.gain = self.smoothing*self.gain + (1-self.smoothing)*self.archive.add(mean)
         self.scale = meta_reward(self.gain)
+    @property
+    def uses_estimator(self): return self.step<=self.switch
     def advantages(self, rewards, estimator):
         if self.step<=self.switch: return super().advantages(rewards, estimator)
         G = group_size(estimator)
         ranked = [rank_rewards(r.detach().cpu().double(), self.weights, self.beta) for r in rewards.split(G)]
-        return grpo(torch.cat(ranked), G).to(rewards)
+        return grpo(torch.cat(ranked), G).to(as_floats(rewards))
     def logs(self): return {'paretopo/gain': self.gain, 'paretopo/volume': self.archive.hypervolume}
     def state_dict(self): return {**super().state_dict(), 'gain': self.gain, 'step': self.step, 'archive': self.archive.state_dict()}
     def load_state_dict(self, state):
@@ -175,7 +182,7 @@ class TchebycheffWeighting(Weighting):
         ideal=None,         # K rewards; None: the largest seen so far
     ):
         super().__init__(weights)
-        self.form,self.fixed = one_of('form', form, ('means', 'completions')),ideal
+        self.form,self.fixed = one_of('form', form, ('means', 'completions')),copy.deepcopy(ideal)
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
@@ -189,7 +196,7 @@ class TchebycheffWeighting(Weighting):
         if self.form=='means' and not gaps.isnan().all(): self.weights = tchebycheff_weights(gaps, self.preference, self.mu)
     def advantages(self, rewards, estimator):
         if self.form=='means': return super().advantages(rewards, estimator)
-        return estimator(tchebycheff(shortfalls(rewards.double(), self.preference, self.ideal), self.mu)).to(rewards)
+        return estimator(tchebycheff(shortfalls(rewards.double(), self.preference, self.ideal), self.mu)).to(as_floats(rewards))
     def logs(self): return {f'tchebycheff/ideal/{o.name}': float(z) for o,z in zip(self.objectives, self.ideal, strict=True) if np.isfinite(z)}
     def state_dict(self): return {**super().state_dict(), 'ideal': [None if np.isnan(z) else z for z in self.ideal.tolist()]}
     def load_state_dict(self, state): super().load_state_dict(state); self.ideal = np.array(state['ideal'], float)

@@ -7,10 +7,11 @@ __all__ = ['group_scores', 'whiten', 'normalise_then_sum', 'GdpoWeighting', 'MoG
            'finite_numbers', 'SawWeighting', 'variance_adaptive', 'DvaoWeighting']
 
 # %% ../../nbs/13_weighting_normalised.ipynb #839d33bf
+import copy
 import numpy as np
 import torch
 from torch import Tensor
-from ..advantages import group_size,nanstd,weighted_sum
+from ..advantages import as_floats,group_size,nanstd,weighted_sum
 from ..errors import ConfigError
 from .core import Weighting
 
@@ -20,6 +21,7 @@ def group_scores(
     num_generations:int, # G, completions a prompt
 )->Tensor: # Shape (B*G, K), NaN where `rewards` are
     "Each objective in standard deviations from its group's mean; exactly 0 where it does not vary."
+    rewards = as_floats(rewards)
     grouped = rewards.reshape(-1, num_generations, rewards.shape[1])
     z = (grouped - grouped.nanmean(1, keepdim=True)) / (nanstd(grouped, dim=1).unsqueeze(1) + 1e-4) # TRL's operations, in its order
     varies = grouped.nan_to_num(nan=-torch.inf).amax(1, keepdim=True) > grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
@@ -44,8 +46,9 @@ def normalise_then_sum(
 # %% ../../nbs/13_weighting_normalised.ipynb #e5ff0f53
 class GdpoWeighting(Weighting):
     "GDPO: group scores, weighed, summed, whitened over the batch. Source (grade A): arXiv 2601.05242, NVlabs/GDPO, TRL's normalize_then_sum."
+    simplex,uses_estimator = False,False
     def __init__(self,
-        weights=None, # K numbers on the simplex, the name of a preset, or None for equal weights
+        weights=None, # K finite numbers, the name of a preset, or None for 1 each, as in TRL
     ): super().__init__(weights, 'advantage')
     def advantages(self, rewards, estimator):
         return whiten(normalise_then_sum(rewards, self.weights, group_size(estimator)))
@@ -61,6 +64,7 @@ class MoGrpoWeighting(Weighting):
         super().start(objectives)
         self.scale = float(len(self.weights)) # the weights sum to 1 here and to K in the method
         return self
+    uses_estimator = False
     def advantages(self, rewards, estimator):
         return (self.scale*normalise_then_sum(rewards, self.weights, group_size(estimator))).nan_to_num(nan=0.)
 
@@ -82,7 +86,7 @@ def finite_numbers(
     K:int,     # Number of objectives
 )->np.ndarray: # Shape (K,)
     "`values` as an array, or a `ConfigError` unless they are K finite numbers."
-    try: array = np.asarray(values, float)
+    try: array = np.array(values, float) # a copy
     except (TypeError, ValueError): array = np.empty(0)
     if array.shape==(K,) and np.isfinite(array).all(): return array
     raise ConfigError(field, values, f'{K} finite numbers, one for each objective')
@@ -96,15 +100,17 @@ class SawWeighting(Weighting):
         lower=None,      # Lower bounds of the rewards, K numbers; None for rewards of at least 0
     ):
         super().__init__(weights, on)
-        self.lower = lower
+        self._lower = copy.deepcopy(lower)
     def start(self, objectives, reference=None):
         super().start(objectives)
-        if self.lower is not None: finite_numbers('lower', self.lower, len(self.weights))
+        self.lower = None if self._lower is None else finite_numbers('lower', self._lower, len(self.weights))
         self.priorities = len(self.weights)*self.weights
         return self
     def observe_rewards(self, rewards):
         w = variation_weights(rewards, self.lower)*self.priorities * (1 if self.on=='reward' else len(self.priorities))
         if w.sum()>0: self.weights,self.scale = w/w.sum(),float(w.sum())
+    @property
+    def uses_estimator(self): return self.on=='reward'
     def advantages(self, rewards, estimator):
         if self.on=='reward': return super().advantages(rewards, estimator)
         return whiten(self.scale*normalise_then_sum(rewards, self.weights, group_size(estimator)))
@@ -120,7 +126,7 @@ def variance_adaptive(
     b,centred = torch.as_tensor(weights).to(grouped),grouped - grouped.nanmean(1, keepdim=True)
     deviation = (b*centred.square().nanmean(1).sqrt()).nansum(1, keepdim=True)
     advantages = torch.where(deviation>1e-6, (b*centred).nansum(2)/deviation, 0.)
-    return advantages.view(-1).to(rewards)
+    return advantages.view(-1).to(as_floats(rewards))
 
 # %% ../../nbs/13_weighting_normalised.ipynb #a71c72d5
 class DvaoWeighting(Weighting):
@@ -128,4 +134,5 @@ class DvaoWeighting(Weighting):
     def __init__(self,
         weights=None, # Base weights: K numbers on the simplex, the name of a preset, or None for equal weights
     ): super().__init__(weights, 'advantage')
+    uses_estimator = False
     def advantages(self, rewards, estimator): return variance_adaptive(rewards, self.weights, group_size(estimator))
