@@ -8,6 +8,7 @@ __all__ = []
 
 # %% ../nbs/99_api.ipynb #924bfc50
 import importlib
+from typing import TYPE_CHECKING
 
 # %% ../nbs/99_api.ipynb #3cdf059b
 _PUBLIC = dict(
@@ -18,6 +19,7 @@ _PUBLIC = dict(
     tasks='Task load_task load_dataset_task',
     policies='load_policy',
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
+    live='LiveView',
     experiment='ExperimentConfig Run run_experiment load_run',
     study='gather',
     analysis='load_results',
@@ -37,3 +39,31 @@ def __getattr__(name):
     return getattr(importlib.import_module(f'mora.{_HOME[name]}'), name)
 
 def __dir__(): return __all__
+
+# %% ../nbs/99_api.ipynb #cccfd4ee
+if TYPE_CHECKING:
+    from mora.errors import ConfigError
+    from mora.pareto import (
+        Objective, ParetoArchive, dominates, hypervolume, hypervolume_gain, igd_plus, pareto_mask)
+    from mora.rewards import AccuracyReward, ConcisenessReward, ClarityReward
+    from mora.advantages import grpo, rloo, reinforce, reinforce_plus_plus, make_estimator
+    from mora.tasks import Task, load_task, load_dataset_task
+    from mora.policies import load_policy
+    from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
+    from mora.live import LiveView
+    from mora.experiment import ExperimentConfig, Run, run_experiment, load_run
+    from mora.study import gather
+    from mora.analysis import load_results
+    from mora.report import make_report
+    from mora.weighting.core import (
+        PRESETS, Weighting, FixedWeighting, check_weighting, make_weighting, weighting_names)
+    from mora.weighting.hypervolume import HypervolumeWeighting
+    from mora.weighting.gradient import GradientWeighting
+    from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting, DvaoWeighting
+    from mora.weighting.nonlinear import (
+        RvpoWeighting, HvoWeighting, ParetopoWeighting, TchebycheffWeighting, SmoothTchebycheffWeighting)
+    from mora.weighting.adaptive import (
+        CtwaWeighting, GradnormWeighting, PamaWeighting, DynaoptWeighting, LagrangianWeighting,
+        SafeRlhfWeighting)
+    from mora.weighting.gramian import GramianWeighting
+    from mora.weighting.frontier import FrontierWeighting
