@@ -20,13 +20,14 @@ import unicodedata
 from fractions import Fraction
 from .errors import ConfigError, one_of
 
-# %% ../nbs/00_answers.ipynb #792946ca
+# %% ../nbs/00_answers.ipynb #82c538dd
 RULES = 'paper','robust'
 _COMMAND = re.compile(r'\\(?:boxed|fbox)(?![A-Za-z])\s*+')
 _BRACE   = re.compile(r'\\.|[{}]', re.S)
+_BLANK   = ' \n\t.…'
 
 def _inside(text, start):
-    "(content, end) of the box whose brace opens before `start`, or None if it never closes. Escaped braces are characters."
+    "(content, end) of the box that opens before `start`, or None if it never closes. Escaped braces are characters."
     depth = 1
     for match in _BRACE.finditer(text, start):
         depth += {'{': 1, '}': -1}.get(match[0], 0)
@@ -36,23 +37,22 @@ def _joined_by(between):
     "The comma or word that is all that stands between two boxes, or None."
     if len(between)>40: return None
     plain = re.sub(r'\\text\s*\{([^{}]*)\}|\\q?quad|[\s$]', r'\1', between).strip()
-    return {',': ', ', ';': ', ', 'and': ', ', ',and': ', '}.get(plain, r' \text{ or } ' if plain in ('or', ',or') else None)
+    if plain in ('or', ',or'): return r' \text{ or } '
+    return ', ' if plain in (',', ';', 'and', ',and') else None
 
 def _last_braced(text, boxes):
-    "Content of the last of `boxes` that is not blank, with those before it that are joined to it; None if it never closes."
-    found,following = '',None
+    "Content of the last of `boxes` that is not blank, and of those joined to it; None if it never closes."
+    found,following = [],None # contents and what joins them, from the last to the first
     for box in reversed(boxes):
         inside = _inside(text, box.end()+1)
-        if inside is None: return found or None
+        if inside is None: return ''.join(reversed(found)) if found else None
         content,end = inside
-        join = _joined_by(text[end:following]) if found else ''
-        if join is None: break
-        if not content.strip(' \n\t.…'):
-            if found: break
-            continue # a mention
-        if content!=found: found = content + join + found
+        joined = _joined_by(text[end:following]) if found else ''
+        if joined is None or (found and not content.strip(_BLANK)): break
+        if not content.strip(_BLANK): continue # a mention
+        if found[-1:]!=[content]: found += [joined, content]
         following = box.start()
-    return found
+    return ''.join(reversed(found))
 
 def _unbraced(text, start):
     "What follows a box without braces: up to the end of the formula, else one word."
@@ -83,9 +83,9 @@ def last_boxed(
     if braced: return _last_braced(text, braced)
     return _unbraced(text, boxes[-1].end()) if boxes else None
 
-# %% ../nbs/00_answers.ipynb #a2333865
-_CHANGES = [('\n', ''), ('\\!', ''), ('\\\\', '\\'), ('tfrac', 'frac'), ('dfrac', 'frac'), ('\\left', ''), ('\\right', ''),
-            ('^{\\circ}', ''), ('^\\circ', ''), ('\\$', '')] # in this order
+# %% ../nbs/00_answers.ipynb #1ca2f5bf
+_CHANGES = [('\n', ''), ('\\!', ''), ('\\\\', '\\'), ('tfrac', 'frac'), ('dfrac', 'frac'), ('\\left', ''),
+            ('\\right', ''), ('^{\\circ}', ''), ('^\\circ', ''), ('\\$', '')] # in this order
 
 def _roots(text):
     "\\sqrt3 as \\sqrt{3}; None where nothing follows a root."
@@ -133,11 +133,14 @@ def same_answer(
     a,t = normalise_answer(answer),normalise_answer(truth)
     return answer==truth if a is None or t is None else a==t
 
-# %% ../nbs/00_answers.ipynb #ed6ce4bb
-_CHARACTERS = {'−': '-', '–': '-', '×': r'\times ', '÷': r'\div ', '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ',
-    '≥': r'\ge ', '≠': r'\ne ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}', 'º': r'^{\circ}', '˚': r'^{\circ}', '∈': r'\in ',
-    '∪': r'\cup ', '∩': r'\cap ', '∅': r'\emptyset ', '±': r'\pm ', '→': r'\rightarrow ', '←': r'\leftarrow ', '≈': r'\approx ',
-    '′': "'", '’': "'", '‘': '', '“': '', '”': '', '。': '.', '、': ',', '€': r'\euro ', '£': r'\pounds ', '⟨': '(', '⟩': ')'}
+# %% ../nbs/00_answers.ipynb #d20b090e
+_CHARACTERS = {'−': '-', '–': '-', '‐': '-', '‑': '-', '⁄': '/', '∕': '/', '∶': ':', '′': "'", '’': "'",
+    '‘': '', '“': '', '”': '', '。': '.', '、': ',', '⟨': '(', '⟩': ')', '×': r'\times ', '÷': r'\div ',
+    '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ', '≈': r'\approx ',
+    '±': r'\pm ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}', 'º': r'^{\circ}', '˚': r'^{\circ}',
+    '∈': r'\in ', '∪': r'\cup ', '∩': r'\cap ', '∅': r'\emptyset ', '→': r'\rightarrow ', '←': r'\leftarrow ',
+    '€': r'\euro ', '£': r'\pounds ', 'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
+    'ℚ': r'\mathbb{Q}', 'ℂ': r'\mathbb{C}'}
 
 def _latex_character(char):
     "LaTeX for a character that is not ASCII; a raised or lowered one after a mark."
@@ -160,13 +163,15 @@ def _ascii(text):
         text = re.sub(f'(?:{mark}.)+', lambda m, mark=mark, sign=sign: f"{sign}{{{m[0].replace(mark, '')}}}", text)
     return text
 
-# %% ../nbs/00_answers.ipynb #0f09d4b7
+# %% ../nbs/00_answers.ipynb #bd4a1c5b
 def _spellings():
     "Command -> what is written for it."
-    alike = {'': r'\left \right \displaystyle \! \( \) \[ \] $ " `', ' ': r'\, \; \: \> \quad \qquad \enspace \thinspace ~',
-             r'\frac ': r'\dfrac \tfrac \cfrac', r'\le ': r'\leq \leqslant <=', r'\ge ': r'\geq \geqslant >=', r'\ne ': r'\neq !=',
-             '<': r'\lt', '>': r'\gt', '^': '**', r'\cdot ': r'\ast *', r'\{': r'\lbrace', r'\}': r'\rbrace', '[': r'\lbrack', ']': r'\rbrack',
-             '(': r'\langle', ')': r'\rangle', '|': r'\lvert \rvert \vert', r'\dollar ': r'\$', r'\percent ': r'\% %', r'\rightarrow ': r'\to',
+    alike = {'': r'\left \right \displaystyle \! \( \) \[ \] $ " `',
+             ' ': r'\, \; \: \> \quad \qquad \enspace \thinspace ~',
+             r'\frac ': r'\dfrac \tfrac \cfrac', r'\le ': r'\leq \leqslant <=', r'\ge ': r'\geq \geqslant >=',
+             r'\ne ': r'\neq !=', '<': r'\lt', '>': r'\gt', '^': '**', r'\cdot ': r'\ast *',
+             '|': r'\lvert \rvert \vert', r'\{': r'\lbrace', r'\}': r'\rbrace', '[': r'\lbrack', ']': r'\rbrack',
+             '(': r'\langle', ')': r'\rangle', r'\dollar ': r'\$', r'\percent ': r'\% %', r'\rightarrow ': r'\to',
              r'\emptyset ': r'\varnothing', r'^{\circ}': r'\degree', r'\row ': '\\\\'}
     return {command: written for written,commands in alike.items() for command in commands.split()} | {'\\ ': ' '}
 
@@ -185,22 +190,26 @@ def _commands(text):
     for pattern,written in _BRACKETS: text = pattern.sub(written, text)
     return _SPELLED.sub(lambda m: _SPELLING.get(m[0], m[0]), text)
 
-# %% ../nbs/00_answers.ipynb #d8082eb4
+# %% ../nbs/00_answers.ipynb #8402ee6d
 _FUNCTIONS = set('sin cos tan cot sec csc arcsin arccos arctan log ln exp sinh cosh tanh'.split())
-_NAMES = ({name: f'\\{name} ' for name in [*_FUNCTIONS, 'sqrt', 'pi']} | {name: r'\infty ' for name in ('infty', 'infinity', 'inf')}
-          | {name: r'\percent ' for name in ('percent', 'percentage', 'pct')})
-_UNITS = {short: name for name,shorts in dict(meter='m metre', kilometer='km kilometre', centimeter='cm centimetre',
-    millimeter='mm millimetre', inch='in inche', foot='ft feet', yard='yd', mile='mi', gram='g', kilogram='kg', milligram='mg', pound='lb',
-    ounce='oz', second='s sec', minute='min', hour='h hr', square='sq', liter='l litre', milliliter='ml millilitre', degree='deg', dollar='usd'
-    ).items() for short in shorts.split()}
-_NO_UNITS = set('''or and not no nor but if else than more less least most over under above below about around approximately roughly nearly
-    maybe perhaps possibly probably either both neither except half halve third fourth fifth sixth seventh eighth ninth tenth hundredth
-    thousandth quarter dozen hundred thousand million billion trillion zero one two three four five six seven eight nine ten eleven twelve
-    twenty thirty forty fifty sixty seventy eighty ninety positive negative minus plus times squared cubed factorial double triple base
-    '''.split()) # words that change what the number before them says
-_SHORT_WORDS = _NO_UNITS | set('is of on to at by the yes odd all any red so up do go we he it as an be for'.split()) | {u for u in _UNITS if len(u)>1}
-_TEXT        = re.compile(r'\\(?:text\w*|[mh]box|math(?:rm|bf|it|sf|tt)|operatorname|emph|boldsymbol|bm)\s*\{([^{}]*)\}')
-_LETTER_UNIT = re.compile(r'(?<=[0-9)}])\s*\\(?:text|mathrm|mbox)\s*\{\s*([mgshlLNJWVKCF])\s*\}')
+_NAMES = {name: f'\\{name} ' for name in [*_FUNCTIONS, 'sqrt', 'pi']}
+_NAMES |= dict.fromkeys(('infty', 'infinity', 'inf'), r'\infty ')
+_NAMES |= dict.fromkeys(('percent', 'percentage', 'pct'), r'\percent ')
+_UNITS = {short: name for name,shorts in dict(
+    meter='m metre', kilometer='km kilometre', centimeter='cm centimetre', millimeter='mm millimetre', inch='in inche',
+    foot='ft feet', yard='yd', mile='mi', gram='g', kilogram='kg', milligram='mg', pound='lb', ounce='oz',
+    liter='l litre', milliliter='ml millilitre', second='s sec', minute='min', hour='h hr', square='sq', degree='deg',
+    dollar='usd').items() for short in shorts.split()}
+# words that change what the number before them says
+_NO_UNITS = set("""or and not no nor but if else than more less least most over under above below about around
+    approximately roughly nearly maybe perhaps possibly probably either both neither except half halve third fourth
+    fifth sixth seventh eighth ninth tenth hundredth thousandth quarter dozen hundred thousand million billion trillion
+    zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty
+    ninety positive negative minus plus times squared cubed factorial double triple base""".split())
+_SHORT_WORDS = _NO_UNITS | {unit for unit in _UNITS if len(unit)>1}
+_SHORT_WORDS |= set('is of on to at by the yes odd all any red so up do go we he it as an be for'.split())
+_TEXT = re.compile(r'\\(?:text\w*|[mh]box|math(?:rm|bf|it|sf|tt)|operatorname|emph|boldsymbol|bm)\s*\{([^{}]*)\}')
+_LETTER_UNIT = re.compile(r'(?<=[0-9)}/])\s*\\(?:text|mathrm|mbox)\s*\{\s*([mgshlLNJWVKCF])\s*\}')
 
 def _word(run):
     "A run of letters as a word in quotes; AB and other names of points keep their case."
@@ -225,7 +234,7 @@ def _words(text):
     for _ in range(4): text = _TEXT.sub(_spoken, text) # text commands in text commands
     return re.sub(r'\\[A-Za-z]+|"[A-Za-z]+"|[A-Za-z]+', _run, text)
 
-# %% ../nbs/00_answers.ipynb #ed551661
+# %% ../nbs/00_answers.ipynb #867eadb3
 def _written(number):
     "A fraction in LaTeX."
     return str(number) if number.denominator==1 else rf'(\frac{{{number.numerator}}}{{{number.denominator}}})'
@@ -244,7 +253,8 @@ def _mixed(match):
 _GROUPS = re.compile(r'(?<=[0-9])(?:,\\!\s*|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))') # in 12,\!345
 _NUMBERS = [(re.compile(pattern), written) for pattern,written in [
     (r'(?<![A-Za-z0-9.])([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)[eE]\+?(-?[0-9]++)(?![A-Za-z0-9.])', r'(\1 \\cdot 10^{\2})'),
-    (r'(?<![0-9.])([0-9]*+)\.([0-9]*+)\s*\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]++)\s*\}|([0-9]))(?![0-9])', _repeating),
+    (r'(?<![0-9.])([0-9]*+)\.([0-9]*+)\s*\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]++)\s*\}|([0-9]))(?![0-9])',
+     _repeating),
     (r'(?<![0-9.])([0-9]*+)\.([0-9]++)(?![0-9.])', _decimal),
     (r'(?<=[0-9])\.(?![0-9.])', ''), # a full stop
     (r'(?<![A-Za-z0-9./^_])(?<![0-9] )([0-9]++)\s++([0-9]++)\s*+/\s*+([0-9]++)(?![0-9./^])', _mixed)]]
@@ -254,7 +264,7 @@ def _numbers(text):
     for pattern,written in _NUMBERS: text = pattern.sub(written, text)
     return text
 
-# %% ../nbs/00_answers.ipynb #a0cf91b7
+# %% ../nbs/00_answers.ipynb #2bd6abcc
 _TOKEN = re.compile(r'\\[A-Za-z]+|\\.|"[A-Za-z]+"|[0-9]+|\S', re.S)
 _OPEN  = {'(', '[', '{', '\\{', '\\openmatrix', '\\opencases', '\\lfloor', '\\lceil'}
 _CLOSE = {')', ']', '}', '\\}', '\\closematrix', '\\closecases', '\\rfloor', '\\rceil'}
@@ -272,35 +282,34 @@ def _tree(tokens):
         else: levels[-1].append(token)
     return levels[0] if len(levels)==1 else None
 
-def _group(item, takes, command):
-    "A bracketed item after `command`: in braces if it is an argument."
-    inside = _arguments(item[1:-1])
-    if takes and (item[0]=='{' or (item[0]=='(' and command in ('^', '\\sqrt'))): return '{',*inside,'}'
-    return ('(', *inside, ')') if item[0]=='{' else (item[0], *inside, item[-1])
-
 def _arguments(items):
-    "`items` with braces around arguments, x^2 as x^{2}, and round brackets for all other braces."
+    "`items` with braces around arguments, x^2 as x^{2}; other braces go, since they do not show."
     out,left,takes,command = [],list(reversed(items)),0,''
     while left:
         item = left.pop()
-        index = takes and item[0]=='[' and command=='\\sqrt' # of a root
-        if isinstance(item, tuple): item = _group(item, takes, command)
-        elif takes and item not in _TAKES:
-            if item=='-' and command=='^' and left: item = ('{', '-', *_arguments([left.pop()]), '}') # 10^-3
-            elif item.isdigit() and command not in ('^', '_'):
-                if item[1:]: left.append(item[1:])
-                item = ('{', item[0], '}') # one digit, as in TeX
-            else: item = ('{', item, '}')
+        kind = item[0]
+        if kind=='{' and not takes:
+            left.extend(reversed(item[1:-1]))
+            continue
+        if isinstance(item, tuple):
+            braces = kind=='{' or (kind=='(' and takes and command in ('^', '\\sqrt')) # x^(2), \sqrt(5)
+            item = ('{' if braces else kind, *_arguments(item[1:-1]), '}' if braces else item[-1])
+        elif takes and item=='-' and command=='^' and left: item = ('{', '-', *_arguments([left.pop()]), '}') # 10^-3
+        elif takes and item.isdigit() and command not in ('^', '_'):
+            if item[1:]: left.append(item[1:])
+            item = ('{', item[0], '}') # one digit, as in TeX
+        elif takes and item not in _TAKES: item = ('{', item, '}')
         out.append(item)
         if item in _TAKES: takes,command = _TAKES[item],item
-        elif not index: takes = max(takes-1, 0)
+        elif not (takes and kind=='[' and command=='\\sqrt'): takes = max(takes-1, 0) # [3] of a root is no argument
         if _is_mixed(out[-4:]) and not (out[-5:-4] and _is_factor(out[-5])): out[-4:] = _mixed_number(out[-4:])
     return tuple(out)
 
 def _is_mixed(items):
     "True for a whole number before a fraction of whole numbers."
-    if len(items)!=4 or items[1]!='\\frac' or not all(isinstance(i, tuple) and len(i)==3 for i in items[2:]): return False
-    return all(isinstance(i, str) and i.isdigit() for i in (items[0], items[2][1], items[3][1]))
+    if len(items)!=4 or items[1]!='\\frac': return False
+    if not all(isinstance(item, tuple) and len(item)==3 for item in items[2:]): return False
+    return all(isinstance(number, str) and number.isdigit() for number in (items[0], items[2][1], items[3][1]))
 
 def _mixed_number(items):
     "2\\frac{1}{3} as one fraction; as it is if that is no proper fraction."
@@ -320,15 +329,21 @@ def _read(
     if len(tokens)==2 and tokens[0].isalpha() and tokens[1]==')': return tokens[0], # a choice: B)
     return tuple(tokens) if tree is None else _arguments(tree)
 
-# %% ../nbs/00_answers.ipynb #228b9d2e
-_GREEK = {'\\'+name for name in '''alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau
-    upsilon phi varphi chi psi omega Delta Theta Lambda Sigma Phi Psi Omega'''.split()}
+# %% ../nbs/00_answers.ipynb #c9df65a0
+_GREEK = {'\\'+name for name in """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa
+    lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Delta Theta Lambda Sigma Phi Psi
+    Omega""".split()}
 _FUNCTION = {'\\'+name for name in _FUNCTIONS}
-_BEGIN = {'(', '\\frac', '\\sqrt', '\\binom', '\\lfloor', '\\lceil'} # besides numbers and names, what a factor begins with
+_BEGIN = {'(', '\\frac', '\\sqrt', '\\binom', '\\lfloor', '\\lceil'} # factors, besides numbers and names
 _SIGNS = {'+', '-', '/', '^', '_', '{', '[', '|', '!', '\\cdot', '\\times', '\\div'}
 
-def _is_name(item): return (isinstance(item, str) and item.isalpha() and item!='I') or item in _GREEK # I is read as the imaginary unit
-def _is_factor(item): return _is_name(item) or item in ('\\pi', '\\infty') or (isinstance(item, str) and item.isdigit())
+def _is_name(item):
+    "True for the name of a variable. The parser reads I as the imaginary unit."
+    return (isinstance(item, str) and item.isalpha() and item!='I') or item in _GREEK
+
+def _is_factor(item):
+    "True for a number, a variable or a constant."
+    return _is_name(item) or item in ('\\pi', '\\infty') or (isinstance(item, str) and item.isdigit())
 
 def _function_arguments(items):
     "`items` with brackets around the argument of each function: \\sin 2 x as \\sin ( 2 x )."
@@ -341,12 +356,12 @@ def _function_arguments(items):
             out += items[i:i+2]
             i += 2
         end = i
-        while end<len(items) and (_is_factor(items[end]) or items[end] in ('\\frac', '\\sqrt', '^', '_') or items[end][0]=='{'): end += 1
+        while end<len(items) and (_is_factor(items[end]) or items[end] in _TAKES or items[end][0]=='{'): end += 1
         if end>i: out.append(('(', *items[i:end], ')'))
         i = end
     return out
 
-# %% ../nbs/00_answers.ipynb #22c7afc9
+# %% ../nbs/00_answers.ipynb #80148055
 _PAIRS = {('(', ')'), ('{', '}'), ('[', ']'), ('\\lfloor', '\\rfloor'), ('\\lceil', '\\rceil')}
 
 def _bracketed(item, last):
@@ -356,7 +371,7 @@ def _bracketed(item, last):
 
 def _formula(
     items, # Of one expression
-)->str|None: # LaTeX that the parser reads as it is meant; None outside of its vocabulary, or if the notation is ambiguous
+)->str|None: # LaTeX that the parser reads as it is meant; None outside of its vocabulary, or where that is ambiguous
     "`items` with every product written out."
     out,last,bars = [],None,0
     ends = divided = function = False # a factor just ended; this product holds a /; a function waits for its argument
@@ -381,7 +396,7 @@ def _formula(
         last = item
     return ' '.join(out)
 
-# %% ../nbs/00_answers.ipynb #92d5bfc4
+# %% ../nbs/00_answers.ipynb #045be965
 _DIGITS = 200
 
 @functools.lru_cache(maxsize=1024)
@@ -399,10 +414,13 @@ def _value(items):
 def _at_points(value, symbols):
     "`value` to some more than 200 digits, at four points if there are symbols."
     from sympy import N, Rational
-    numbers = random.Random(0)
-    signs = [(1, 1), (-1, -1), (1, -1), (-1, 1)] if symbols else [(1, 1)]
-    points = [{s: Rational(pair[i%2]*numbers.randint(100, 999), numbers.randint(200, 999)) for i,s in enumerate(symbols)} for pair in signs]
-    return [N(value.subs(point), _DIGITS+50) for point in points]
+    numbers,values = random.Random(0),[]
+    for signs in [(1, 1), (-1, -1), (1, -1), (-1, 1)] if symbols else [()]:
+        point = {}
+        for i,symbol in enumerate(symbols):
+            point[symbol] = Rational(signs[i%2]*numbers.randint(100, 999), numbers.randint(200, 999))
+        values.append(N(value.subs(point), _DIGITS+50))
+    return values
 
 def _close(x, y):
     "True if two numbers agree in the first 200 digits."
@@ -423,11 +441,11 @@ def _same_value(a, t):
     a,t = a.doit(),t.doit()
     return bool(a==t) if a.is_Rational and t.is_Rational else True
 
-# %% ../nbs/00_answers.ipynb #9abfe231
+# %% ../nbs/00_answers.ipynb #ae4ccf61
 _FLIPPED = {'>': '<', '\\ge': '\\le'}
 
 def _statements(parts, signs):
-    "(sign, left minus right) of each equation or inequality of a chain, all `<` or `\\le`; None if a side has no value."
+    "(sign, left minus right) of each part of a chain, without `>` and `\\ge`; None if a side has no value."
     out = []
     for left,sign,right in zip(parts, signs, parts[1:]):
         if sign in _FLIPPED: left,sign,right = right,_FLIPPED[sign],left
@@ -446,7 +464,7 @@ def _same_statement(a, t):
     if not all(_close(f, factors[0]) for f in factors): return False
     return a[0] in ('=', '\\ne') or bool(factors[0].is_extended_real and factors[0]>0)
 
-# %% ../nbs/00_answers.ipynb #e2872a3d
+# %% ../nbs/00_answers.ipynb #55fc11c7
 _ORDER     = {'<', '\\le', '>', '\\ge'}
 _RELATIONS = _ORDER | {'=', '\\ne', '\\in'}
 
@@ -466,15 +484,17 @@ def _flat(items):
 
 def _with_sign(items, sign):
     "`items` with `sign` for \\pm."
-    return tuple(_with_sign(item, sign) if isinstance(item, tuple) else sign if item=='\\pm' else item for item in items)
+    signed = {'\\pm': sign}
+    return tuple(_with_sign(item, sign) if isinstance(item, tuple) else signed.get(item, item) for item in items)
 
 def _elements(items):
-    "(answers that are listed, "or" if this word joins them else "and")."
+    "(answers that are listed, `or` if this word joins them, else `and`)."
     while len(items)==1 and items[0][0]=='\\{' and len(items[0])>2: items = items[0][1:-1]
     parts,found = _split(items, {',', ';', '"or"', '"and"'})
-    parts = [p for i,p in enumerate(parts) if p or found[i-1:i+1] not in ([',', '"and"'], [',', '"or"'])] # ", and" is one separator
     elements = []
-    for part in parts: elements += [_with_sign(part, s) for s in '+-'] if list(_flat(part)).count('\\pm')==1 else [part]
+    for i,part in enumerate(parts):
+        if not part and found[i-1:i+1] in ([',', '"and"'], [',', '"or"']): continue # one separator: ", and"
+        elements += [_with_sign(part, s) for s in '+-'] if list(_flat(part)).count('\\pm')==1 else [part]
     return elements,'or' if '"or"' in found else 'and'
 
 def _matched(a, t, same):
@@ -486,12 +506,12 @@ def _matched(a, t, same):
         del left[i]
     return not left
 
-# %% ../nbs/00_answers.ipynb #a63614c2
+# %% ../nbs/00_answers.ipynb #40257dc2
 def _is_variable(items): return (len(items)==1 or (len(items)==3 and items[1]=='_')) and _is_name(items[0])
 
 def _is_label(items):
     "True for what may stand before `=`: x, a_1, f(x), (x, y), AB, words, angles."
-    plain = [item for i,item in enumerate(items) if i==0 or items[i-1] not in ('_', '\\overline')] # without what is only part of a name
+    plain = [item for i,item in enumerate(items) if i==0 or items[i-1] not in ('_', '\\overline')] # without indices
     named = [i for i in _flat(plain) if i not in ('(', ')', ',', "'", '_', '\\overline', '\\angle', '\\triangle')]
     words = {item.strip('"') for item in named}
     return bool(named) and all(i[0]=='"' or i.isalpha() or i in _GREEK for i in named) and not words & _NO_UNITS
@@ -521,7 +541,7 @@ def _region(elements, joined):
     if joined!='or' or not all(intervals) or len({i[:-1] for i in intervals})>1: return None
     return intervals[0] + tuple(x for i in intervals[1:] for x in ('\\cup', i[-1]))
 
-# %% ../nbs/00_answers.ipynb #6959ac24
+# %% ../nbs/00_answers.ipynb #0d32285d
 _UNIT = re.compile(r'"[a-z]+"(?: \^ \{ [0-9] \})?(?:(?: /| \\cdot)? "[a-z]+"(?: \^ \{ [0-9] \})?)*')
 
 def _unit(text):
@@ -533,14 +553,17 @@ def _unit(text):
 def _measure(items):
     "(value, its unit or '')."
     if items[-1:]==('\\percent',): return items[:-1],'%'
-    scale = items[-1:] if items[-1:] in (('C',), ('F',), ('"c"',), ('"f"',)) else () # degrees Celsius
-    plain = items[:len(items)-len(scale)]
-    if plain[-2:]==('^', ('{', '\\circ', '}')): return plain[:-2],' '.join(('degree', *scale)).replace('"', '').lower()
+    for scale in ('', 'C', 'F', '"c"', '"f"'): # degrees, also Celsius
+        ending = ('^', ('{', '\\circ', '}'), *filter(None, [scale]))
+        if items[-len(ending):]==ending: return items[:-len(ending)],f'degree {scale}'.replace('"', '').strip().lower()
     for sign,unit in (('\\dollar', 'dollar'), ('\\euro', 'euro'), ('\\pounds', 'pounds')):
-        if sign in items[:2] and set(items[:items.index(sign)])<={'-'}: return tuple(i for i in items if i!=sign),unit
+        if items[:1]==(sign,): return items[1:],unit
+        if items[:2]==('-', sign): return ('-', *items[2:]),unit
     start = next((i for i,item in enumerate(items) if item[0]=='"'), 0)
     text = ' '.join(_flat(items[start:]))
-    if not start or not _UNIT.fullmatch(text) or _NO_UNITS & {w.removesuffix(s) for w in re.findall('[a-z]+', text) for s in ('', 's')}: return items,''
+    words = re.findall('[a-z]+', text)
+    changed = _NO_UNITS & {*words, *(word.removesuffix('s') for word in words)}
+    if changed or not start or not _UNIT.fullmatch(text): return items,''
     return items[:start],_unit(text)
 
 # %% ../nbs/00_answers.ipynb #a5e0ea7b
@@ -586,7 +609,7 @@ def _same_element(a, t):
     if va==[a] and vt==[t]: return False
     return all(_same(x, y) for x in va for y in vt)
 
-# %% ../nbs/00_answers.ipynb #a9386cee
+# %% ../nbs/00_answers.ipynb #0e32e4e2
 def _same_quantity(a, t):
     "True if two values with or without a unit are the same."
     (a,ua),(t,ut) = _measure(a),_measure(t)
@@ -606,25 +629,35 @@ def _same_object(a, t):
     if a==t: return a!=()
     (pa,unions),(pt,others) = _split(a, {'\\cup'}),_split(t, {'\\cup'})
     if unions or others: return _matched(pa, pt, _same_object)
-    if len(a)==len(t)==1 and isinstance(a[0], tuple) and isinstance(t[0], tuple) and a[0][0] not in ('\\lfloor', '\\lceil', '{'):
-        return (a[0][0], a[0][-1])==(t[0][0], t[0][-1]) and _same_inside(a[0], t[0])
-    return _same_value(a, t)
+    if not (_is_bracketed(a) and _is_bracketed(t)): return _same_value(a, t)
+    return (a[0][0], a[0][-1])==(t[0][0], t[0][-1]) and _same_inside(a[0], t[0])
+
+def _is_bracketed(items):
+    "True for a tuple, an interval, a set or a matrix."
+    return len(items)==1 and isinstance(items[0], tuple) and items[0][0] not in ('\\lfloor', '\\lceil')
 
 def _bare(items):
     "`items` without brackets around one element, (x), or one letter, [B]."
-    while len(items)==1 and isinstance(items[0], tuple) and not {',', ';'} & {i for i in items[0] if isinstance(i, str)}:
-        inside = items[0][1:-1]
-        if (items[0][0], items[0][-1])!=('(', ')') and not (items[0][0]=='[' and len(inside)==1 and _is_name(inside[0])): break
-        items = inside
+    while _is_bracketed(items) and not {',', ';'} & {*filter(_is_string, items[0])}:
+        opening,*inside,closing = items[0]
+        if (opening, closing)!=('(', ')') and not (opening=='[' and len(inside)==1 and _is_name(inside[0])): break
+        items = tuple(inside)
     return items
 
+def _is_string(item): return isinstance(item, str)
+
+def _rows(item):
+    "The elements of a bracketed item by rows: those of a matrix, or one element in each."
+    row,column = ('\\row', '&') if item[0] in ('\\openmatrix', '\\opencases') else (',', None)
+    rows = [_split(part, {column})[0] for part in _split(item[1:-1], {row, ';'})[0]]
+    return rows[:-1] if row=='\\row' and rows[-1]==[()] else rows # a last \\
+
 def _same_inside(a, t):
-    "True if two bracketed items hold the same: a set in any order, rows of a matrix, elements in order."
+    "True if two bracketed items hold the same: a set in any order, a tuple or a matrix in order."
     if a[0]=='\\{': return _same((a,), (t,))
-    separators = ('\\row', '&') if a[0] in ('\\openmatrix', '\\opencases') else (',', ';')
-    rows = [[_split(row, {separators[1]})[0] for row in _split(x[1:-1], {separators[0]})[0]] for x in (a, t)]
-    if a[0] in ('\\openmatrix', '\\opencases'): rows = [[r for r in x if r!=[()]] for x in rows] # a last \\
-    return [len(r) for r in rows[0]]==[len(r) for r in rows[1]] and all(_same(x, y) for r,s in zip(*rows) for x,y in zip(r, s))
+    a,t = _rows(a),_rows(t)
+    if [len(row) for row in a]!=[len(row) for row in t]: return False
+    return all(_same(x, y) for r,s in zip(a, t) for x,y in zip(r, s))
 
 # %% ../nbs/00_answers.ipynb #563ccf49
 _THOUSANDS = re.compile(r'(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9]|,[0-9])')
@@ -638,7 +671,7 @@ def _same_meaning(answer, truth):
     "True if two answers mean the same; 100,200 may be a number or a list."
     return any(_same(_read(joined(answer)), _read(joined(truth))) for joined in (_numbers_joined, str))
 
-# %% ../nbs/00_answers.ipynb #44edc3e0
+# %% ../nbs/00_answers.ipynb #0ba181a9
 def _answer_questions(pipe):
     "Loop of the child: receives (answer, truth, time limit), sends True or False. An alarm ends it at once."
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -665,7 +698,7 @@ def _fork(context):
     return process,ours
 
 def _serve():
-    "Loop of the process: reads [number, answer, truth, time limit], writes [number, True, False, or the signal that ended the child]."
+    "Loop of the process: reads [number, answer, truth, time limit], writes [number, True or False or a signal]."
     import logging
     import multiprocessing
     logging.disable()
@@ -682,11 +715,11 @@ def _serve():
         except (EOFError, OSError):
             child.join()
             pipe.close()
-            reply = -child.exitcode
+            reply = -child.exitcode # the signal that ended it
             child,pipe = _fork(context)
         print(json.dumps([number, reply]), flush=True)
 
-# %% ../nbs/00_answers.ipynb #1692cb7c
+# %% ../nbs/00_answers.ipynb #fd11757f
 class _Undecided(Exception): "The process died twice on a question."
 
 class _Judge:
@@ -738,7 +771,7 @@ class _Judge:
         answer,truth,
         time_limit, # Seconds
     ):
-        "True or False; False if time was over. A question whose process died otherwise is asked once more, then `_Undecided` is raised."
+        "True or False; False if time was over. If the process dies, the question is asked again; then `_Undecided`."
         with self.lock:
             for _ in range(2):
                 if not self.process or self.process.poll() is not None: self.start()
@@ -750,12 +783,13 @@ class _Judge:
 
 _judge = _Judge()
 
-# %% ../nbs/00_answers.ipynb #dc498b74
+# %% ../nbs/00_answers.ipynb #1d9a3e66
 def _seconds(time_limit):
     "`time_limit` as a number of seconds, or a `ConfigError`."
     try: seconds = float(time_limit)
     except (TypeError, ValueError): seconds = math.nan
-    if isinstance(time_limit, (bool, str)) or not 0<seconds<=86400: raise ConfigError('time_limit', time_limit, 'seconds, more than 0 and at most 86400')
+    if isinstance(time_limit, (bool, str)) or not 0<seconds<=86400:
+        raise ConfigError('time_limit', time_limit, 'seconds, more than 0 and at most 86400')
     return seconds
 
 _verdict = functools.lru_cache(maxsize=1<<14)(_judge.ask)

@@ -8,7 +8,8 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 
 # %% ../nbs/04_reward_designs.ipynb #eb49d0d5
 from .errors import ConfigError
-from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, _has_box, _lengths, _listed, _text, step_markers
+from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, step_markers
+from .rewards import _has_box, _lengths, _listed, _text
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):
@@ -61,7 +62,7 @@ class _Gated:
     "A reward times what it is worth at a right answer (1) or a wrong one (0): here, nothing at a wrong one."
     def worth(self, right): return right
     def __call__(self, completions, **columns):
-        right = AccuracyReward()(completions, **columns) # first: data without answers must leave a running mean as it is
+        right = AccuracyReward()(completions, **columns) # first: an error must leave a running mean as it is
         paid = super().__call__(completions, **columns)
         return [None if p is None or r is None else p*self.worth(r) for p,r in zip(paid, right, strict=True)]
 

@@ -34,8 +34,9 @@ def _spoken(content):
     "Text of a message's content, or None if it is not a message's content."
     if content is None: return ''
     if isinstance(content, str): return content
-    if not isinstance(content, (list, tuple)) or not all(isinstance(p, Mapping) and isinstance(p.get('type'), str) for p in content): return None
-    texts = [p.get('text') for p in content if p['type']=='text']
+    if not isinstance(content, (list, tuple)): return None
+    if not all(isinstance(part, Mapping) and isinstance(part.get('type'), str) for part in content): return None
+    texts = [part.get('text') for part in content if part['type']=='text']
     return ''.join(texts) if all(isinstance(t, str) for t in texts) else None
 
 def _text(
@@ -46,9 +47,10 @@ def _text(
     text = None
     if isinstance(completion, (list, tuple)) and all(isinstance(message, Mapping) for message in completion):
         contents = [m.get('content') for m in completion if m.get('role')=='assistant']
-        text = _spoken(contents[-1]) if contents else None if completion else ''
-    if text is None: raise ConfigError('completions', _short(completion), 'texts, or lists of messages with text from the assistant')
-    return text
+        if contents: text = _spoken(contents[-1])
+        elif not completion: text = ''
+    if text is not None: return text
+    raise ConfigError('completions', _short(completion), 'texts, or lists of messages with text from the assistant')
 
 def _listed(completions):
     "`completions` as a list, after checking that it is one."
@@ -56,8 +58,8 @@ def _listed(completions):
         raise ConfigError('completions', _short(completions), 'a list of completions')
     return list(completions)
 
-# %% ../nbs/01_rewards.ipynb #862c1314
-_OF_TRL = {'prompts', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments'} # passed to every reward, no columns
+# %% ../nbs/01_rewards.ipynb #98340034
+_OF_TRL = {'prompts', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments'} # no columns
 
 def _column(
     name,    # Of the column
@@ -67,22 +69,25 @@ def _column(
     "The values of a column."
     if name not in columns:
         known = ', '.join(sorted(set(columns) - _OF_TRL))
-        raise ConfigError('column', name, 'a column of the data set' + (f': one of {known}' if known else ', which has none besides the prompt'))
+        which = f': one of {known}' if known else ', which has none besides the prompt'
+        raise ConfigError('column', name, f'a column of the data set{which}')
     values = columns[name]
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, '__iter__') or len(list(values))!=number:
         raise ConfigError(name, _short(values), f'{number} values, one per completion')
     return list(values)
 
-# %% ../nbs/01_rewards.ipynb #cc9ca590
+# %% ../nbs/01_rewards.ipynb #126a2257
 def _truth(
     value,       # Of the column with the true answers
     column:str,  # Its name, for the message
 )->str|None: # None if there is no answer
     "A true answer as text."
-    if getattr(value, 'shape', None)==(): value = np.asarray(value.detach().cpu() if hasattr(value, 'detach') else value)[()]
+    if hasattr(value, 'detach'): value = value.detach().cpu().numpy() # a tensor
+    if getattr(value, 'shape', None)==(): value = np.asarray(value)[()]
     if value is None: return None
     if isinstance(value, (str, bool, np.bool_, int, np.integer, Fraction)): return str(value)
-    if not isinstance(value, (float, np.floating, Decimal)): raise ConfigError(column, _short(value), 'a text, a number or None for each completion')
+    if not isinstance(value, (float, np.floating, Decimal)):
+        raise ConfigError(column, _short(value), 'a text, a number or None for each completion')
     if value!=value: return None
     text = str(value)
     return text if 'e' not in text.lower() else format(Decimal(text), 'f')
@@ -96,7 +101,8 @@ class AccuracyReward:
         column:str="answer", # Column of the data set with the true answer
         time_limit:float=5., # Seconds that one comparison of the robust rule may take
     ):
-        if not isinstance(column, str) or not column: raise ConfigError('column', column, 'the name of a column of the data set')
+        if not isinstance(column, str) or not column:
+            raise ConfigError('column', column, 'the name of a column of the data set')
         self.rule,self.column,self.time_limit = one_of('rule', rule, RULES),column,_seconds(time_limit)
         self.objective = Objective('accuracy', label='accuracy (share)')
     def score(self,
@@ -111,16 +117,18 @@ class AccuracyReward:
         return float(same_answer(answer, truth) if self.rule=='paper' else equivalent(answer, truth, self.time_limit))
     def __call__(self, completions, **columns)->list[float|None]:
         texts = [_text(c) for c in _listed(completions)]
-        return [self.score(text, truth) for text,truth in zip(texts, _column(self.column, columns, len(texts)), strict=True)]
+        truths = _column(self.column, columns, len(texts))
+        return [self.score(text, truth) for text,truth in zip(texts, truths, strict=True)]
 
 # %% ../nbs/01_rewards.ipynb #09380339
 def _lengths(completions, completion_ids):
     "Tokens of each completion."
     number = len(_listed(completions))
-    if completion_ids is None: raise ConfigError('completion_ids', None, 'the token ids of each completion, as TRL passes them')
+    expected = 'the token ids of each completion, as TRL passes them'
+    if completion_ids is None: raise ConfigError('completion_ids', None, expected)
     try: lengths = [len(ids) for ids in completion_ids]
-    except TypeError: lengths = []
-    if len(lengths)!=number: raise ConfigError('completion_ids', _short(completion_ids), f'token ids, one list per completion ({number})')
+    except TypeError: lengths = None # numbers, or no list
+    if lengths is None or len(lengths)!=number: raise ConfigError('completion_ids', _short(completion_ids), expected)
     return lengths
 
 class ConcisenessReward:
@@ -179,7 +187,8 @@ class ClarityReward:
     "1 if the answer is boxed and at least two step markers show the steps, else 0."
     __name__ = 'clarity'
     def __init__(self): self.objective = Objective('clarity', label='clarity (share)')
-    def __call__(self, completions, **columns)->list[float]: return [float(is_clear(_text(c))) for c in _listed(completions)]
+    def __call__(self, completions, **columns)->list[float]:
+        return [float(is_clear(_text(c))) for c in _listed(completions)]
 
 # %% ../nbs/01_rewards.ipynb #0707b53f
 def _reward_name(reward_func):
@@ -200,8 +209,9 @@ def objective_of(
         if hasattr(reward_func, 'objective'): break
         if not isinstance(reward_func, functools.partial): return Objective(_reward_name(reward_func))
         reward_func = reward_func.func
-    if isinstance(reward_func.objective, Objective): return reward_func.objective
-    raise ConfigError('objective', _short(reward_func.objective), f'a mora.Objective, as an attribute of reward {_reward_name(reward_func)!r}')
+    objective = reward_func.objective
+    if isinstance(objective, Objective): return objective
+    raise ConfigError('objective', _short(objective), f'a mora.Objective (in {_reward_name(reward_func)!r})')
 
 # %% ../nbs/01_rewards.ipynb #95ea94aa
 REWARDS = dict(accuracy=AccuracyReward, conciseness=ConcisenessReward, clarity=ClarityReward)
@@ -212,7 +222,8 @@ def _named(said):
     options = {} if options is None else options
     if not isinstance(name, str) or not (name in REWARDS or ':' in name):
         close = difflib.get_close_matches(name, REWARDS, n=1) if isinstance(name, str) else []
-        raise ConfigError('rewards', _short(said), f"one of {', '.join(REWARDS)}, or module:function" + f' (closest: {close[0]})'*len(close))
+        hint = f' (closest: {close[0]})' if close else ''
+        raise ConfigError('rewards', _short(said), f"one of {', '.join(REWARDS)}, or module:function{hint}")
     if not isinstance(options, Mapping) or not all(isinstance(option, str) for option in options):
         raise ConfigError('rewards', _short(said), f'options of {name} as {{name: value}}')
     return name,dict(options)
@@ -224,36 +235,43 @@ def _reason(error):
 def _import_reward(said, name):
     "What `module:name` stands for."
     module,_,attribute = name.partition(':')
-    if module.split('.')[0] in sys.stdlib_module_names: raise ConfigError('rewards', _short(said), 'a reward, not a part of the standard library')
+    if module.split('.')[0] in sys.stdlib_module_names:
+        raise ConfigError('rewards', _short(said), 'a reward, not a part of the standard library')
     if '' not in sys.path: sys.path.insert(0, '') # an installed command does not look where it runs
     try: return getattr(importlib.import_module(module), attribute)
     except KeyboardInterrupt: raise
     except BaseException as e: # a module can raise anything, and can exit
         raise ConfigError('rewards', _short(said), f'a function that can be imported from here ({_reason(e)})') from e
 
-# %% ../nbs/01_rewards.ipynb #a62f5936
+# %% ../nbs/01_rewards.ipynb #436127c6
 def _parameters(call):
     "Parameters of a callable by name; empty if it does not tell."
     try: return inspect.signature(call).parameters
     except (TypeError, ValueError): return {}
 
-def _is_reward(make, strictly):
-    "True if `make`, or an instance of the class `make`, can be called with `completions`; `strictly`: declares it by name."
+def _is_reward(make, by_name):
+    "True if `make`, or an instance of the class `make`, can be called with `completions`; `by_name`: declares them."
     if isinstance(make, type):
         calls = [vars(base)['__call__'] for base in make.__mro__ if '__call__' in vars(base)]
         if not calls: return False
         make = calls[0]
     parameters = _parameters(make)
-    return 'completions' in parameters or (not strictly and any(p.kind==p.VAR_KEYWORD for p in parameters.values()))
+    return 'completions' in parameters or (not by_name and any(p.kind==p.VAR_KEYWORD for p in parameters.values()))
 
 def _with_options(make, options):
-    "A new instance of the class `make`, or the function `make` with `options`; TypeError if it does not take them."
-    if isinstance(make, type): return make(**options)
-    if not inspect.isroutine(make) and not isinstance(make, functools.partial): raise TypeError('options are for classes and functions')
-    unknown = set(options) - set(_parameters(make)) | set(options) & {'completions', *_OF_TRL}
-    if unknown: raise TypeError(f'no option {", ".join(sorted(unknown))}')
+    "The function `make` with `options`; TypeError if it does not take them."
+    if not (inspect.isroutine(make) or isinstance(make, functools.partial)): raise TypeError('an object takes none')
+    known = {name for name,p in _parameters(make).items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    unknown = set(options) - known | set(options) & {'completions', *_OF_TRL}
+    if unknown: raise TypeError(f"no option {', '.join(sorted(unknown))}")
     return functools.partial(make, **options)
 
+def _new_reward(make, options):
+    "An instance of a class, a function with options, or a copy of an object."
+    if isinstance(make, type): return make(**options)
+    return _with_options(make, options) if options else copy.deepcopy(make)
+
+# %% ../nbs/01_rewards.ipynb #91071585
 def find_reward(
     said,               # A key of `REWARDS`, module:name, or {one of them: {option: value}}
     longest:float=2048.,# Mean length, in tokens, that counts as 0 when lengths are normalised
@@ -261,11 +279,10 @@ def find_reward(
     "The reward that a recipe means, new with each call. A recipe names code: it is as trustworthy as its author."
     name,options = _named(said)
     make = REWARDS.get(name) or _import_reward(said, name)
-    if not callable(make) or not _is_reward(make, strictly=bool(options)):
+    if not callable(make) or not _is_reward(make, by_name=bool(options)):
         raise ConfigError('rewards', _short(said), f'a reward: {name} cannot be called with completions')
+    need = f'options that {name} takes' if options else 'a class, a function, or an object that can be copied'
     if name=='conciseness': options = dict(range=(0., longest)) | options
-    try: return _with_options(make, options) if options or isinstance(make, type) else copy.deepcopy(make)
+    try: return _new_reward(make, options)
     except (ConfigError, KeyboardInterrupt): raise
-    except BaseException as e:
-        need = f'options that {name} takes' if options else 'a reward that can be made' if isinstance(make, type) else 'an object that can be copied, or its class'
-        raise ConfigError('rewards', _short(said), f'{need} ({_reason(e)})') from e
+    except BaseException as e: raise ConfigError('rewards', _short(said), f'{need} ({_reason(e)})') from e
