@@ -61,7 +61,7 @@ def _unbraced(text, start):
     if len(formula)>1: return formula[0].strip()
     return ''.join(line.split(maxsplit=1)[:1])
 
-# %% ../nbs/00_answers.ipynb #3bd6a6c0
+# %% ../nbs/00_answers.ipynb #6c39228b
 def _paper_box(text):
     "Content of the last box by the authors' code, or None."
     if '\\boxed ' in text: return text.rsplit('\\boxed ', 1)[1].split('$')[0]
@@ -72,16 +72,21 @@ def _paper_box(text):
         depth += 1 if match[0]=='{' else -1
         if depth==0: return text[start+len('\\boxed{'):match.start()]
 
-def last_boxed(
-    text:str,            # A completion
-    rule:str="robust",   # "paper" (the authors' code) or "robust"
-)->str|None: # What is inside, or None if there is no complete box
-    "Content of the last \\boxed{} in `text`."
-    if one_of('rule', rule, RULES)=='paper': return _paper_box(text)
+def _robust_box(text):
+    "Content of the last box by the robust rule, or None."
     boxes = list(_COMMAND.finditer(text))
     braced = [box for box in boxes if text.startswith('{', box.end())]
     if braced: return _last_braced(text, braced)
     return _unbraced(text, boxes[-1].end()) if boxes else None
+
+def last_boxed(
+    text:str,           # A completion, or a solution of a data set
+    rule:str|None=None, # "paper" (the authors' code) or "robust"; None: the first of the two that finds a box
+)->str|None: # What is inside, or None if there is no complete box
+    "Content of the last \\boxed{} in `text`."
+    if rule is not None: return _paper_box(text) if one_of('rule', rule, RULES)=='paper' else _robust_box(text)
+    found = _paper_box(text)
+    return _robust_box(text) if found is None else found
 
 # %% ../nbs/00_answers.ipynb #1ca2f5bf
 _CHANGES = [('\n', ''), ('\\!', ''), ('\\\\', '\\'), ('tfrac', 'frac'), ('dfrac', 'frac'), ('\\left', ''),
@@ -264,11 +269,10 @@ def _numbers(text):
     for pattern,written in _NUMBERS: text = pattern.sub(written, text)
     return text
 
-# %% ../nbs/00_answers.ipynb #2bd6abcc
+# %% ../nbs/00_answers.ipynb #41cb70b5
 _TOKEN = re.compile(r'\\[A-Za-z]+|\\.|"[A-Za-z]+"|[0-9]+|\S', re.S)
 _OPEN  = {'(', '[', '{', '\\{', '\\openmatrix', '\\opencases', '\\lfloor', '\\lceil'}
 _CLOSE = {')', ']', '}', '\\}', '\\closematrix', '\\closecases', '\\rfloor', '\\rceil'}
-_TAKES = {'\\frac': 2, '\\binom': 2, '\\sqrt': 1, '^': 1, '_': 1} # arguments that follow
 
 def _tree(tokens):
     "`tokens` with each pair of brackets as one item, (opening, ..., closing); None if they do not match."
@@ -282,26 +286,52 @@ def _tree(tokens):
         else: levels[-1].append(token)
     return levels[0] if len(levels)==1 else None
 
+# %% ../nbs/00_answers.ipynb #d37aa39f
+_TAKES    = {'\\frac': 2, '\\binom': 2, '\\sqrt': 1, '^': 1, '_': 1} # arguments that follow
+_FUNCTION = {'\\'+name for name in _FUNCTIONS}
+_GREEK    = {'\\'+name for name in """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu
+    xi rho sigma tau upsilon phi varphi chi psi omega Delta Theta Lambda Sigma Phi Psi Omega""".split()}
+_SYMBOLS  = _GREEK | {'\\'+name for name in 'pi infty cdot times div pm le ge ne in cup cap row dollar percent'.split()}
+
+def _argument(item, command):
+    "What stands for the argument of `command`, in braces: x^(2), \\sqrt(5)."
+    if not isinstance(item, tuple): return '{',item,'}'
+    braces = item[0]=='{' or (item[0]=='(' and command in ('^', '\\sqrt'))
+    return ('{', *_arguments(item[1:-1]), '}') if braces else (item[0], *_arguments(item[1:-1]), item[-1])
+
+def _shown(item, before):
+    "Items for braces that are no argument: they do not show, but a function or an unknown command applies to all of them."
+    inside = _arguments(item[1:-1])
+    if before in _FUNCTION: return [('(', *inside, ')')]
+    unknown = isinstance(before, str) and before.startswith('\\') and before not in _SYMBOLS
+    return [('{', *inside, '}')] if unknown and len(inside)!=1 else list(inside)
+
 def _arguments(items):
-    "`items` with braces around arguments, x^2 as x^{2}; other braces go, since they do not show."
-    out,left,takes,command = [],list(reversed(items)),0,''
+    "`items` with braces around the arguments of commands, x^2 as x^{2}, and without those that do not show."
+    out,left = [],list(reversed(items))
+    takes,command,before = 0,'','' # arguments expected, by `command`; the function or other command that came last
     while left:
         item = left.pop()
         kind = item[0]
-        if kind=='{' and not takes:
-            left.extend(reversed(item[1:-1]))
+        if kind=='{' and not takes: out += _shown(item, before)
+        elif item in _TAKES:
+            out.append(item)
+            takes,command = _TAKES[item],item
+            if item not in ('^', '_'): before = ''
             continue
-        if isinstance(item, tuple):
-            braces = kind=='{' or (kind=='(' and takes and command in ('^', '\\sqrt')) # x^(2), \sqrt(5)
-            item = ('{' if braces else kind, *_arguments(item[1:-1]), '}' if braces else item[-1])
-        elif takes and item=='-' and command=='^' and left: item = ('{', '-', *_arguments([left.pop()]), '}') # 10^-3
-        elif takes and item.isdigit() and command not in ('^', '_'):
-            if item[1:]: left.append(item[1:])
-            item = ('{', item[0], '}') # one digit, as in TeX
-        elif takes and item not in _TAKES: item = ('{', item, '}')
-        out.append(item)
-        if item in _TAKES: takes,command = _TAKES[item],item
-        elif not (takes and kind=='[' and command=='\\sqrt'): takes = max(takes-1, 0) # [3] of a root is no argument
+        elif takes and kind=='[' and command=='\\sqrt': # [3] of a root is no argument
+            out.append(_argument(item, ''))
+            continue
+        elif takes:
+            if item=='-' and command=='^' and left: item = ('{', '-', left.pop(), '}') # 10^-3
+            if isinstance(item, str) and item.isdigit() and command not in ('^', '_'): # one digit, as in TeX
+                if item[1:]: left.append(item[1:])
+                item = item[0]
+            out.append(_argument(item, command))
+        else:
+            out.append(_argument(item, '') if isinstance(item, tuple) else item)
+            before = item
+        takes = max(takes-1, 0)
         if _is_mixed(out[-4:]) and not (out[-5:-4] and _is_factor(out[-5])): out[-4:] = _mixed_number(out[-4:])
     return tuple(out)
 
@@ -317,7 +347,7 @@ def _mixed_number(items):
     if upper>=lower: return items
     return [('(', '\\frac', ('{', str(whole*lower + upper), '}'), ('{', str(lower), '}'), ')')]
 
-# %% ../nbs/00_answers.ipynb #c18d5e56
+# %% ../nbs/00_answers.ipynb #6ced23c9
 def _read(
     answer:str, # LaTeX
 )->tuple: # Items: commands, numbers, letters, signs, words in quotes, and tuples of items in brackets
@@ -329,11 +359,7 @@ def _read(
     if len(tokens)==2 and tokens[0].isalpha() and tokens[1]==')': return tokens[0], # a choice: B)
     return tuple(tokens) if tree is None else _arguments(tree)
 
-# %% ../nbs/00_answers.ipynb #c9df65a0
-_GREEK = {'\\'+name for name in """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa
-    lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Delta Theta Lambda Sigma Phi Psi
-    Omega""".split()}
-_FUNCTION = {'\\'+name for name in _FUNCTIONS}
+# %% ../nbs/00_answers.ipynb #42639b7c
 _BEGIN = {'(', '\\frac', '\\sqrt', '\\binom', '\\lfloor', '\\lceil'} # factors, besides numbers and names
 _SIGNS = {'+', '-', '/', '^', '_', '{', '[', '|', '!', '\\cdot', '\\times', '\\div'}
 
@@ -361,7 +387,7 @@ def _function_arguments(items):
         i = end
     return out
 
-# %% ../nbs/00_answers.ipynb #80148055
+# %% ../nbs/00_answers.ipynb #d9dff696
 _PAIRS = {('(', ')'), ('{', '}'), ('[', ']'), ('\\lfloor', '\\rfloor'), ('\\lceil', '\\rceil')}
 
 def _bracketed(item, last):
@@ -396,7 +422,7 @@ def _formula(
         last = item
     return ' '.join(out)
 
-# %% ../nbs/00_answers.ipynb #045be965
+# %% ../nbs/00_answers.ipynb #d088bc80
 _DIGITS = 200
 
 @functools.lru_cache(maxsize=1024)
@@ -441,7 +467,7 @@ def _same_value(a, t):
     a,t = a.doit(),t.doit()
     return bool(a==t) if a.is_Rational and t.is_Rational else True
 
-# %% ../nbs/00_answers.ipynb #ae4ccf61
+# %% ../nbs/00_answers.ipynb #a3fde369
 _FLIPPED = {'>': '<', '\\ge': '\\le'}
 
 def _statements(parts, signs):
@@ -464,7 +490,7 @@ def _same_statement(a, t):
     if not all(_close(f, factors[0]) for f in factors): return False
     return a[0] in ('=', '\\ne') or bool(factors[0].is_extended_real and factors[0]>0)
 
-# %% ../nbs/00_answers.ipynb #55fc11c7
+# %% ../nbs/00_answers.ipynb #8e2cfaa0
 _ORDER     = {'<', '\\le', '>', '\\ge'}
 _RELATIONS = _ORDER | {'=', '\\ne', '\\in'}
 
@@ -506,7 +532,7 @@ def _matched(a, t, same):
         del left[i]
     return not left
 
-# %% ../nbs/00_answers.ipynb #40257dc2
+# %% ../nbs/00_answers.ipynb #93d29930
 def _is_variable(items): return (len(items)==1 or (len(items)==3 and items[1]=='_')) and _is_name(items[0])
 
 def _is_label(items):
@@ -541,7 +567,7 @@ def _region(elements, joined):
     if joined!='or' or not all(intervals) or len({i[:-1] for i in intervals})>1: return None
     return intervals[0] + tuple(x for i in intervals[1:] for x in ('\\cup', i[-1]))
 
-# %% ../nbs/00_answers.ipynb #0d32285d
+# %% ../nbs/00_answers.ipynb #7d094d88
 _UNIT = re.compile(r'"[a-z]+"(?: \^ \{ [0-9] \})?(?:(?: /| \\cdot)? "[a-z]+"(?: \^ \{ [0-9] \})?)*')
 
 def _unit(text):
@@ -566,7 +592,7 @@ def _measure(items):
     if changed or not start or not _UNIT.fullmatch(text): return items,''
     return items[:start],_unit(text)
 
-# %% ../nbs/00_answers.ipynb #a5e0ea7b
+# %% ../nbs/00_answers.ipynb #7e3b4ad9
 def _same(a, t):
     "True if two answers mean the same: lists of elements."
     if a==t: return a!=()
@@ -609,7 +635,7 @@ def _same_element(a, t):
     if va==[a] and vt==[t]: return False
     return all(_same(x, y) for x in va for y in vt)
 
-# %% ../nbs/00_answers.ipynb #0e32e4e2
+# %% ../nbs/00_answers.ipynb #e19aec91
 def _same_quantity(a, t):
     "True if two values with or without a unit are the same."
     (a,ua),(t,ut) = _measure(a),_measure(t)
@@ -659,7 +685,7 @@ def _same_inside(a, t):
     if [len(row) for row in a]!=[len(row) for row in t]: return False
     return all(_same(x, y) for r,s in zip(a, t) for x,y in zip(r, s))
 
-# %% ../nbs/00_answers.ipynb #563ccf49
+# %% ../nbs/00_answers.ipynb #6b4f386d
 _THOUSANDS = re.compile(r'(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9]|,[0-9])')
 
 def _numbers_joined(answer):
@@ -671,10 +697,11 @@ def _same_meaning(answer, truth):
     "True if two answers mean the same; 100,200 may be a number or a list."
     return any(_same(_read(joined(answer)), _read(joined(truth))) for joined in (_numbers_joined, str))
 
-# %% ../nbs/00_answers.ipynb #0ba181a9
+# %% ../nbs/00_answers.ipynb #c59caa48
 def _answer_questions(pipe):
     "Loop of the child: receives (answer, truth, time limit), sends True or False. An alarm ends it at once."
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM]) # both may have been inherited
     while True:
         try: answer,truth,time_limit = pipe.recv()
         except EOFError: return
@@ -719,7 +746,7 @@ def _serve():
             child,pipe = _fork(context)
         print(json.dumps([number, reply]), flush=True)
 
-# %% ../nbs/00_answers.ipynb #fd11757f
+# %% ../nbs/00_answers.ipynb #d76aa936
 class _Undecided(Exception): "The process died twice on a question."
 
 class _Judge:
@@ -783,7 +810,7 @@ class _Judge:
 
 _judge = _Judge()
 
-# %% ../nbs/00_answers.ipynb #1d9a3e66
+# %% ../nbs/00_answers.ipynb #9f1d96ad
 def _seconds(time_limit):
     "`time_limit` as a number of seconds, or a `ConfigError`."
     try: seconds = float(time_limit)

@@ -58,7 +58,7 @@ def _listed(completions):
         raise ConfigError('completions', _short(completions), 'a list of completions')
     return list(completions)
 
-# %% ../nbs/01_rewards.ipynb #98340034
+# %% ../nbs/01_rewards.ipynb #dcbd3b3d
 _OF_TRL = {'prompts', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments'} # no columns
 
 def _column(
@@ -72,9 +72,10 @@ def _column(
         which = f': one of {known}' if known else ', which has none besides the prompt'
         raise ConfigError('column', name, f'a column of the data set{which}')
     values = columns[name]
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, '__iter__') or len(list(values))!=number:
-        raise ConfigError(name, _short(values), f'{number} values, one per completion')
-    return list(values)
+    is_list = hasattr(values, '__iter__') and not isinstance(values, (str, bytes, Mapping))
+    rows = list(values) if is_list else None
+    if rows is None or len(rows)!=number: raise ConfigError(name, _short(values), f'{number} values, one per completion')
+    return rows
 
 # %% ../nbs/01_rewards.ipynb #126a2257
 def _truth(
