@@ -8,7 +8,8 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 
 # %% ../nbs/04_reward_designs.ipynb #eb49d0d5
 from .errors import ConfigError
-from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, _BOX, _lengths, _text, step_markers
+from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, step_markers
+from .rewards import _has_box, _lengths, _listed, _text
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):
@@ -54,15 +55,15 @@ class GradedConciseness(_LengthReward):
 class GradedClarity(ClarityReward):
     "Half for a box, a quarter for each of the first two step markers of one kind."
     def __call__(self, completions, **columns)->list[float]:
-        return [.5*bool(_BOX.search(t)) + .25*min(2, max(map(len, step_markers(t)))) for t in map(_text, completions)]
+        return [.5*_has_box(t) + .25*min(2, max(map(len, step_markers(t)))) for t in map(_text, _listed(completions))]
 
 # %% ../nbs/04_reward_designs.ipynb #0c4d8726
 class _Gated:
     "A reward times what it is worth at a right answer (1) or a wrong one (0): here, nothing at a wrong one."
     def worth(self, right): return right
-    def __call__(self, completions, answer=None, **columns):
+    def __call__(self, completions, **columns):
+        right = AccuracyReward()(completions, **columns) # first: an error must leave a running mean as it is
         paid = super().__call__(completions, **columns)
-        right = AccuracyReward()(completions, answer=answer)
         return [None if p is None or r is None else p*self.worth(r) for p,r in zip(paid, right, strict=True)]
 
 class GatedConciseness(_Gated, ConcisenessReward): "The paper's conciseness, for right answers only. Stateful."
