@@ -1,22 +1,27 @@
 """Tiny runs through the real trainer: killed, resumed, gathered; and what happens when one goes wrong."""
+import gc
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+import nbformat
 import pandas as pd
 import papermill
 import psutil
 import pytest
 import yaml
+import mora.study
 import mora.weighting
 from mora.analysis import BASE, demo_results
 from mora.errors import ConfigError
-from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
-from mora.study import find_grid, gather, grid_configs, make_jobs, read_grid
+from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
+from mora.study import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +144,100 @@ def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     bad = tmp_path/'runs'/'no-policy-grpo-fixed-balanced-s0'/'train.failed.ipynb'
     assert str(bad) in text and bad.exists() and '1 of 2 runs failed' in text
     assert (tmp_path/'runs'/'grpo-fixed-balanced-s0'/'metrics.parquet').exists()
+
+def write_run(folder, name='accuracy', **settings):
+    "What a finished run leaves, as small as can be; its path."
+    folder.mkdir(parents=True)
+    save_config(ExperimentConfig(**settings), folder, objectives=[dict(name=name)])
+    tidy([{f'eval_test_{name}': .5, 'step': s} for s in (0, 1)]).to_parquet(folder/'metrics.parquet')
+    return folder
+
+@pytest.fixture
+def little(tmp_path):
+    "Jobs of a notebook that trains nothing: name -> what it executes before it leaves what a run leaves."
+    source = write_run(tmp_path/'source')
+    leave = "import shutil\nfor f in ('metrics.parquet', 'config.yaml'): shutil.copy(f'{source}/{f}', folder)"
+    cells = ["folder = ''\nsource = ''\nbefore = ''\nafter = ''", 'exec(before)', leave, 'exec(after)']
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.cells[0].metadata['tags'] = ['parameters']
+    nbformat.write(nb, tmp_path/'little.ipynb')
+    def make(said):
+        folders = {name: tmp_path/'runs'/name for name in said}
+        parts = {name: dict(before=how) if isinstance(how, str) else how for name,how in said.items()}
+        return [Job(n, tmp_path/'little.ipynb', f, dict(folder=str(f), source=str(source)) | parts[n], 1) for n,f in folders.items()]
+    yield make
+    end_kernels()
+
+def test_a_study_holds_no_more_files_and_threads_with_every_run(little, monkeypatch):
+    held = []
+    def counted(job):
+        outcome = run_job(job)
+        gc.collect()
+        held.append((len(os.listdir('/proc/self/fd')), threading.active_count(), psutil.Process().num_threads()))
+        return outcome
+    monkeypatch.setattr(mora.study, 'run_job', counted)
+    ended = run_jobs(little({f'run{i}': '1/0' if i==6 else '' for i in range(14)}), 1)
+    assert [o.status for o in ended].count('finished')==13 and ended[6].status=='failed'
+    for counts in zip(*held, strict=True): assert max(counts[3:])<=counts[2]+3, held # a file may just be open; it was 17 more with each run
+
+ENDS = { # how a run ends -> what its outcome says
+    'sys.exit(0)': 'FAILED, SystemExit: 0', 'sys.exit()': 'FAILED, SystemExit', 'sys.exit(3)': 'FAILED, SystemExit: 3', 'raise SystemExit(0)': 'FAILED, SystemExit: 0',
+    'os._exit(0)': 'Kernel died', 'os.kill(os.getpid(), 9)': 'Kernel died', 'exit()': '', # by the next cell, or by what follows
+    'raise KeyboardInterrupt': 'FAILED, KeyboardInterrupt', 'input()': 'StdinNotImplementedError', 'raise BaseException("b")': 'BaseException: b',
+    'raise ValueError("first\\nsecond")': 'FAILED, ValueError: first;', 'raise ValueError': 'FAILED, ValueError;',
+    'folder += "/no/where"': 'FileNotFoundError', 'source = "/no/where"': 'FileNotFoundError',
+    'folder = f"{source}/../other"; os.mkdir(folder)': 'without metrics.parquet'}
+
+def test_whatever_ends_a_run_is_one_failed_run_and_the_others_go_on(little, capsys):
+    said = {}
+    for i,how in enumerate(ENDS): said |= {f'bad{i}': f'import os, sys\n{how}', f'good{i}': 'import os; os.chdir("/")'} # nobody inherits the folder
+    said['late'] = dict(after='import sys; sys.exit(0)') # after its metrics
+    said['where'] = f'import os; assert os.getcwd()=={os.getcwd()!r}'
+    ended = {o.name: o for o in run_jobs(little(said), 2)}
+    assert ended.keys()==said.keys()
+    assert {o.status for n,o in ended.items() if n.startswith('good')}=={'finished'} and ended['where'].status=='finished'
+    for i,part in enumerate(ENDS.values()): assert ended[f'bad{i}'].status=='failed' and part in ended[f'bad{i}'].note, ended[f'bad{i}']
+    assert ended['late'].status=='failed' and 'late/little.failed.ipynb' in ended['late'].note
+    assert all('\n' not in str(o) for o in ended.values())
+
+def test_names_with_braces_and_their_leftovers(little, tmp_path):
+    names = ['a{seed}', '{}', '{{', 'a}b', '{0!r}', '100%', 'a b']
+    jobs = little(dict.fromkeys(names, ''))
+    jobs[0].folder.mkdir(parents=True)
+    (jobs[0].folder/'little.running-123.ipynb').touch() # of a study that was killed
+    assert [o.status for o in run_jobs([prepare(j) for j in jobs], 1)]==['finished']*len(names)
+    assert {p.name for p in (tmp_path/'runs').iterdir()}==set(names)
+    for job in jobs: assert {p.name for p in job.folder.iterdir()}=={'config.yaml', 'metrics.parquet', 'little.ipynb'}
+
+def test_a_run_that_cannot_be_kept_fails_alone(little, tmp_path):
+    jobs = little(dict(file='', lock='', good=''))
+    (tmp_path/'runs').mkdir()
+    (tmp_path/'runs'/'file').touch() # where a folder is to be
+    ended = {o.name: o for o in run_jobs(jobs, 1)}
+    assert ended['file'].status=='failed' and 'FAILED, [Errno' in ended['file'].note
+    assert ended['good'].status=='finished'
+
+def test_gathering_names_the_run_that_cannot_be_read(tmp_path):
+    write_run(tmp_path/'a', seed=1)
+    write_run(tmp_path/'deep'/'b', seed=2)
+    (tmp_path/'unfinished').mkdir()
+    shutil.copy(tmp_path/'a'/'config.yaml', tmp_path/'unfinished')
+    table = gather(tmp_path)
+    assert table.seed.unique().tolist()==[1, 2] and table.attrs['unfinished']==['unfinished'] and table.attrs['differing']==[]
+    write_run(tmp_path/'c', name='clarity', seed=3)
+    assert gather(tmp_path).attrs['objectives']==[dict(name='accuracy'), dict(name='clarity')]
+    copied = shutil.copytree(tmp_path/'a', tmp_path/'copy')
+    with pytest.raises(ConfigError, match='the folder of one study; .*a and .*copy are both called'): gather(tmp_path)
+    shutil.rmtree(copied)
+    whole = (tmp_path/'c'/'metrics.parquet').read_bytes()
+    for wrong in (b'', b'PAR1', whole[:-50], whole[:30]+b'x'*20+whole[50:]):
+        (tmp_path/'c'/'metrics.parquet').write_bytes(wrong)
+        try: assert 'c' in gather(tmp_path).attrs['unfinished']
+        except ConfigError as error: assert str(tmp_path/'c') in str(error)
+    (tmp_path/'c'/'metrics.parquet').write_bytes(whole)
+    for wrong in ('', 'a: [', '- 1', 'seed: many', 'objectives: 3'):
+        (tmp_path/'c'/'config.yaml').write_text(wrong)
+        with pytest.raises(ConfigError, match='/c'): gather(tmp_path)
 
 def interrupted(tmp_path, *words): # Ctrl-C while two of three runs train: (exit code, what was said, pids of the kernels)
     nb = json.loads((ROOT/'nbs'/'experiments'/'train.ipynb').read_text())
