@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRID_KEYS', 'OTHERS', 'TRAIN', 'MOST_RUNS', 'EMPTY', 'KERNEL', 'KERNEL_TIMEOUT', 'WORKER_ENVIRONMENT',
-           'RAY_ENVIRONMENT', 'PATIENCE', 'ATTEMPTS', 'ENGINES', 'failure', 'check_mapping', 'check_lists', 'Grid',
-           'read_mapping', 'read_grid', 'find_grid', 'spelled_out', 'products', 'count_products', 'seed_axis',
+           'RAY_ENVIRONMENT', 'PATIENCE', 'ATTEMPTS', 'ENGINES', 'DEEPEST', 'failure', 'check_mapping', 'check_lists',
+           'Grid', 'read_mapping', 'read_grid', 'find_grid', 'spelled_out', 'products', 'count_products', 'seed_axis',
            'grid_configs', 'Job', 'read_notebook', 'check_notebook', 'check_out', 'check_run', 'make_jobs', 'assigned',
            'check_parameters', 'Outcome', 'WarmKernel', 'warm_kernel', 'drop_kernel', 'end_kernels', 'warm_engine',
            'exit_of', 'execute', 'attempt', 'run_job', 'each_outcome', 'outcomes', 'steps_done', 'prepare', 'run_jobs',
@@ -197,19 +197,20 @@ def check_notebook(
     for name in names:
         if name not in has: raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
 
-# %% ../nbs/41_study.ipynb #97926dea
+# %% ../nbs/41_study.ipynb #2a9c071d
 def check_out(
-    out # Folder of a study's runs
+    out,         # Folder to write into
+    field='out', # What it was given as, for the error
 )->Path: # Absolute
-    "Where runs are kept, or a `ConfigError` if that cannot be a folder."
+    "A folder that is there or can be made, or a `ConfigError`."
     try:
         folder = Path(out).resolve()
         there = next(d for d in (folder, *folder.parents) if d.exists())
     except (OSError, ValueError, RuntimeError): # too long a name, a null byte, links in a circle
-        raise ConfigError('out', str(out), 'the path of a folder') from None
-    if not there.is_dir(): raise ConfigError('out', str(out), f'the path of a folder; {there} is a file')
-    if Path(out).is_symlink() and there!=folder: raise ConfigError('out', str(out), f'the path of a folder; it is a link to {folder}, which is not there')
-    if not os.access(there, os.W_OK | os.X_OK): raise ConfigError('out', str(out), f'a folder that can be written, unlike {there}')
+        raise ConfigError(field, str(out), 'the path of a folder') from None
+    if not there.is_dir(): raise ConfigError(field, str(out), f'the path of a folder; {there} is a file')
+    if Path(out).is_symlink() and there!=folder: raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
+    if not os.access(there, os.W_OK | os.X_OK): raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}')
     return folder
 
 def check_run(
@@ -598,11 +599,17 @@ def run_table(run):
     table.attrs['objectives'] = run.facts['objectives']
     return table
 
+DEEPEST = 3 # levels at which runs are looked for
+
 def find_runs(
-    folder # Of a study's runs
+    folder # Of a study's runs, or of one run
 )->tuple: # (folders of finished runs, names of the others)
-    "The runs of a study, at whatever depth."
-    places = sorted(f.parent for f in Path(folder).rglob('config.yaml'))
+    "The runs of a study: folders with a config.yaml, in order of their names."
+    places,home = [],Path(folder)
+    for path,folders,files in os.walk(home):
+        inner = [] if 'config.yaml' in files or len(Path(path).relative_to(home).parts)>=DEEPEST else folders
+        folders[:] = sorted(f for f in inner if not f.startswith('.'))
+        if 'config.yaml' in files: places.append(Path(path))
     return [p for p in places if is_finished(p)],[p.name for p in places if not is_finished(p)]
 
 def read_run(
