@@ -76,11 +76,12 @@ def check_results(
     return results
 
 def load_results(
-    source, # Tidy parquet file, or the folder of a study's runs
+    source,          # Tidy parquet file, or the folder of a study's runs
+    field='results', # What the source was given as, for the error
 )->pd.DataFrame: # Columns `COLUMNS`
     "The tidy results of a study."
-    path = find_results(source)
-    if not path.is_dir(): return check_results(read_table(source), str(source))
+    path = find_results(source, field)
+    if not path.is_dir(): return check_results(read_table(source, field), str(source))
     from mora.study import gather # only here: a parquet file can be read without training code
     return check_results(gather(path), str(source))
 

@@ -514,7 +514,7 @@ def headline_table(
     "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
     rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
     algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
-    lines = ['| claim | measure | ' + ' | '.join(plain(in_words(a)) for a in algorithms) + ' |', '|---'*(2+len(algorithms)) + '|']
+    lines = ['| ' + ' | '.join(['claim', 'measure', *(plain(in_words(a)) for a in algorithms)]) + ' |', '|---'*(2+len(algorithms)) + '|']
     said = None
     for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
         cells = {r.algorithm:_headline_cell(r) for r in g.itertuples()}

@@ -335,6 +335,7 @@ def make_report(
     objectives = study_objectives(results)
     parts = {a:results[results['algorithm']==a] for a in results['algorithm'].unique()}
     for part in parts.values(): check_points(vectors(part, objectives), objectives, part)
+    folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(parts, objectives, {a:folder/figure_prefix(results, source, a) for a in parts}, progress)
     sections = [_section(part, objectives, np.zeros(len(objectives))) | dict(figures={n:pictures[a, n] for n in CAPTIONS}) for a,part in parts.items()]
     page = jinja2.Environment(trim_blocks=True, autoescape=True).from_string(PAGE_HTML).render(sections=sections, css=CSS,
