@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
@@ -63,6 +64,33 @@ def test_every_experiment_on_the_page_of_findings_has_some():
         tags = [t for c in nb.cells for t in c.metadata.get("tags", [])]
         assert FINDING in tags and tags.count(ANSWER) == 1, f"{name}.ipynb: expected cells tagged {FINDING} and one tagged {ANSWER}"
         assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
+
+
+GUARD = "from mora.study import check_parameters\ncheck_parameters()"
+
+
+@pytest.mark.parametrize("path", sorted((root / "nbs" / "experiments").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_experiment_looks_at_its_parameters(path):
+    cells = nbformat.read(path, 4).cells
+    [at] = [i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])]
+    assert cells[at + 1].source.startswith(GUARD), f"{path.name}: expected check_parameters() right after the parameters"
+
+
+def test_papermill_with_a_parameter_that_is_not_there_runs_nothing(tmp_path):
+    nb = nbformat.read(root / "nbs" / "experiments" / "train.ipynb", 4)
+    nb.cells = nb.cells[:4]  # up to the guard
+    nb.cells.append(nbformat.v4.new_code_cell("from pathlib import Path; Path(folder, 'trained').touch()"))
+    nbformat.write(nb, tmp_path / "train.ipynb")
+
+    def run(**parameters):
+        given = dict(folder=str(tmp_path)) | parameters
+        papermill.execute_notebook(tmp_path / "train.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+
+    with pytest.raises(papermill.PapermillExecutionError, match="weightng: got .*gradient.*expected a known setting, such as weighting"):
+        run(weightng="gradient")
+    assert not (tmp_path / "trained").exists()
+    run(weighting="gradient")
+    assert (tmp_path / "trained").exists()
 
 
 @pytest.fixture

@@ -32,14 +32,14 @@ def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it he
     return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
-def kill_when(process, reached, limit=120):
+def kill_when(process, reached, limit=600):
     "kill -9 as soon as `reached()`; its kernels end by themselves, which is waited for."
     end = time.time()+limit
     while not reached() and process.poll() is None and time.time()<end: time.sleep(.02)
     assert process.poll() is None, process.communicate()[0]
     kernels = psutil.Process(process.pid).children(recursive=True)
     process.kill(); process.wait()
-    assert not psutil.wait_procs(kernels, timeout=30)[1]
+    assert not psutil.wait_procs(kernels, timeout=120)[1]
 
 def numbers(folder): # everything but wall time
     return load_run(folder).metrics.drop(columns='seconds')
@@ -246,12 +246,12 @@ def interrupted(tmp_path, *words): # Ctrl-C while two of three runs train: (exit
     (tmp_path/'wait.ipynb').write_text(json.dumps(nb | dict(cells=cells)))
     (tmp_path/'wait.yaml').write_text(yaml.safe_dump(dict(notebook='wait.ipynb', axes=dict(seed=[0, 1, 2]))))
     study = start('study', tmp_path/'wait.yaml', '--out', tmp_path/'runs', *words)
-    pids, end = [], time.time()+120
+    pids, end = [], time.time()+600
     while len(pids)<2 and study.poll() is None and time.time()<end:
         time.sleep(.1)
         pids = [int(text) for p in (tmp_path/'runs').glob('*/pid') if (text := p.read_text())]
     study.send_signal(signal.SIGINT)
-    said = study.communicate(timeout=60)[0]
+    said = study.communicate(timeout=300)[0]
     return study.returncode, said, pids
 
 def test_ctrl_c_ends_the_kernels_and_says_how_to_go_on(tmp_path):
