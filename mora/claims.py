@@ -465,7 +465,7 @@ def summary_table(
         claim,measure = _asked(g)
         out.append((claim, _paper_words(g, scope), measure, *(cells.get(h, '') for h in heads)))
     keys = ['Claim', 'In the paper', 'Measure']
-    return pd.DataFrame(out, columns=[*keys, *heads]).set_index(keys)
+    return pd.DataFrame(out, columns=[*keys, *heads], dtype=object).set_index(keys) # as texts of pandas, `Markup` would be escaped again
 
 # %% ../nbs/53_claims.ipynb #5aef678c
 def detail_table(

@@ -75,7 +75,7 @@ def output_html(
     data = output.get('data', {})
     if 'text/html' in data: return Markup(f'<div class="scroll">{data["text/html"]}</div>')
     if 'text/markdown' in data:
-        shown = as_html(inert(data['text/markdown']))
+        shown = re.sub(r'</?a\b[^>]*>', '', as_html(inert(data['text/markdown']))) # no links either
         return Markup(re.sub('(?s)<table.*?</table>', r'<div class="scroll words">\g<0></div>', shown))
     picture = data.get('image/png', '').strip()
     return Markup('<div class="scroll"><img alt="{}" src="data:image/png;base64,{}"></div>').format(alt, picture) if picture else Markup()

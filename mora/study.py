@@ -197,7 +197,7 @@ def check_notebook(
     for name in names:
         if name not in has: raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
 
-# %% ../nbs/41_study.ipynb #2a9c071d
+# %% ../nbs/41_study.ipynb #72809943
 def check_out(
     out,         # Folder to write into
     field='out', # What it was given as, for the error
@@ -218,7 +218,9 @@ def check_run(
     folder, # Where the run is kept
 ):
     "Raise a `ConfigError` for the first thing that would go wrong with a run."
-    check_same(config, folder)
+    try: check_same(config, folder)
+    except ConfigError: raise
+    except Exception as error: raise ConfigError('out', str(folder), f'a folder whose config.yaml can be read ({failure(error)})') from None
     config.validate()
     if not has_own_policy(config): run_task(config) # are the data there, with their columns?
     if config.model:
@@ -276,7 +278,7 @@ EMPTY = '''if get_ipython().exit_now: raise SystemExit('the notebook called exit
 import gc, os
 gc.collect()
 os.chdir({folder!r})
-del gc, os''' # asked to exit, a kernel still answers for a moment
+del gc, os''' # after exit() a kernel still answers for a moment
 KERNEL = ['--log-level=CRITICAL', '--HistoryManager.hist_file=:memory:']
 KERNEL_TIMEOUT = 300 # seconds until a kernel must answer; a busy machine may need a minute
 _kernels = set() # those that this process has started
@@ -462,7 +464,11 @@ def steps_done(job):
 
 def prepare(job):
     "A job that a killed study left half-way: note where it goes on."
-    for left in (job.folder/'progress', *job.folder.glob(f'{job.notebook.stem}.running-*.ipynb')): left.unlink(missing_ok=True)
+    import psutil
+    (job.folder/'progress').unlink(missing_ok=True)
+    for part in job.folder.glob(f'{job.notebook.stem}.running-*.ipynb'):
+        pid = part.stem.rpartition('-')[2]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))): part.unlink(missing_ok=True)
     last = last_checkpoint(job.folder)
     job.begun = checkpoint_step(last) if last else 0
     return job

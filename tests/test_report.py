@@ -1,5 +1,6 @@
 """Reports of results as strangers have them: a page that says what it leaves out, or one line; and names that are no HTML."""
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mora.analysis import demo_results
 from mora.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
 from mora.cli import main
 from mora.errors import ConfigError
+from mora.experiment import ExperimentConfig, save_config
 from mora.findings import found, output_html
 from mora.report import make_report
 
@@ -232,3 +234,37 @@ def test_where_it_was_looked_for_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=re.escape(str(Path(tmp_path).resolve()))):
         make_report("data/quick.parquet")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    "The demo as the folder of a study."
+    for run, rows in DEMO.groupby("run"):
+        objectives = [dict(name=n) for n in ("accuracy", "clarity")] + [dict(name="conciseness", direction="min", range=[0, 80], measure="length")]
+        folder = tmp_path / "runs" / run
+        folder.mkdir(parents=True)
+        save_config(ExperimentConfig(weighting=rows.weighting.iloc[0]), folder, objectives=objectives)
+        rows[["step", "split", "name", "value", "seconds"]].to_parquet(folder / "metrics.parquet")
+    return tmp_path / "runs"
+
+
+def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    shutil.copytree(runs / RUN, runs / "half")
+    (runs / "half" / "metrics.parquet").unlink()
+    config = runs / RUN / "config.yaml"
+    config.write_text(config.read_text().replace("- 80", "- 2048"))
+    text = make_report(runs, tmp_path / "figures").read_text()
+    assert "Runs that are not finished: half." in text and "the first declaration is used for all: conciseness." in text and "3 runs, 1 seed" in text
+    assert "1 runs, 1 seed" in make_report(runs / RUN, tmp_path / "figures").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", None], ids=repr)
+def test_a_run_that_cannot_be_read_is_named(content, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    file = runs / RUN / "metrics.parquet"
+    file.write_bytes(file.read_bytes()[:-30] if content is None else content)
+    try:
+        assert f"Runs that are not finished: {RUN}." in make_report(runs, tmp_path / "figures").read_text()
+    except ConfigError as error:
+        assert str(runs / RUN) in str(error) and "\n" not in str(error)

@@ -204,7 +204,7 @@ def test_names_with_braces_and_their_leftovers(little, tmp_path):
     names = ['a{seed}', '{}', '{{', 'a}b', '{0!r}', '100%', 'a b']
     jobs = little(dict.fromkeys(names, ''))
     jobs[0].folder.mkdir(parents=True)
-    (jobs[0].folder/'little.running-123.ipynb').touch() # of a study that was killed
+    (jobs[0].folder/'little.running-99999999.ipynb').touch() # of a study that was killed
     assert [o.status for o in run_jobs([prepare(j) for j in jobs], 1)]==['finished']*len(names)
     assert {p.name for p in (tmp_path/'runs').iterdir()}==set(names)
     for job in jobs: assert {p.name for p in job.folder.iterdir()}=={'config.yaml', 'metrics.parquet', 'little.ipynb'}
@@ -293,3 +293,12 @@ def test_newcomer_is_in_the_leaderboard(tmp_path, newcomer):
         parameters=dict(results=str(tmp_path/'results.parquet'), search='no such file', figures=str(tmp_path)))
     shown = [t for c in drawn.cells for o in c.get('outputs', []) for t in o.get('data', {}).values()]
     assert any('<td>Newcomer</td>' in t for t in shown) and any('above the bar' in t for t in shown) and list(tmp_path.glob('*.png'))
+
+@pytest.mark.parametrize('content', ['', 'a: [', '- 1', 'seed: many', '\0'], ids=repr)
+def test_a_folder_with_a_broken_config_is_one_line(content, tmp_path):
+    run = tmp_path/'runs'/'grpo-fixed-balanced-s0'
+    run.mkdir(parents=True)
+    (run/'config.yaml').write_text(content)
+    grid = read_grid(find_grid('quick'))
+    with pytest.raises(ConfigError) as error: make_jobs(grid, [ExperimentConfig()], tmp_path/'runs')
+    assert '\n' not in str(error.value) and [p.name for p in run.iterdir()]==['config.yaml']

@@ -1,4 +1,4 @@
-"""Install mora with the tested versions, under one bar: pip prints hundreds of lines, or with --quiet none for minutes.
+"""Install mora with the tested versions and show one progress bar. pip itself prints hundreds of lines, or none for minutes.
 
     .venv/bin/python tools/install.py
 """

@@ -1,7 +1,8 @@
 """JupyterLab on the notebooks of this repository (`make lab`): opening and saving one changes nothing that git sees.
 
-JupyterLab writes the kernel's name and version into a notebook, nbdev takes them out again. So they are filled in where a
-notebook is read, or it would count as changed as soon as its kernel starts, and taken out where it is saved.
+JupyterLab writes the name and version of the kernel into a notebook as soon as the kernel starts, and marks the notebook as
+changed if it had other values; nbdev removes them again. So they are filled in when a notebook is read and removed when it
+is saved.
 """
 from ipykernel.ipkernel import IPythonKernel
 from jupyter_client.kernelspec import KernelSpecManager
