@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CAPTIONS', 'CSS', 'PAGE_HTML', 'head', 'table_html', 'end_table', 'volume_table', 'differences', 'same_results',
-           'findings', 'fewest_seeds', 'caution', 'listed', 'tested', 'check_points', 'left_out', 'caption_words',
-           'svg_uri', 'picture', 'study_name', 'figure_prefix', 'make_report']
+           'findings', 'fewest_seeds', 'caution', 'listed', 'tested', 'check_points', 'check_runs', 'left_out',
+           'caption_words', 'svg_uri', 'picture', 'study_name', 'figure_prefix', 'make_report']
 
 # %% ../nbs/52_report.ipynb #01ba15fb
 import base64
@@ -137,7 +137,7 @@ def caution(
             "So this page shows what happened in these runs. It does not show that one method is better than another: "
             f"differences between methods, however large, may be luck. From {MIN_SEEDS} seeds up (make study SEEDS={MIN_SEEDS}) intervals appear.")
 
-# %% ../nbs/52_report.ipynb #8508ee1f
+# %% ../nbs/52_report.ipynb #4b981f06
 def listed(
     names,  # Any
     most=3, # So many are named
@@ -164,6 +164,17 @@ def check_points(
     lacking = [o.name for o in objectives if o.name not in set(rows['name'])] or ['checkpoint with all of them']
     expected = f'objectives that some checkpoint after step 0 has all of, on the test problems; {run} has no {lacking[0]}'
     raise ConfigError('results', ', '.join(o.name for o in objectives), expected)
+
+def check_runs(
+    points, # Objective vectors from `analysis.vectors`
+):
+    "Raise a `ConfigError` if two runs differ in nothing that a table or figure shows."
+    runs = points.drop_duplicates('run')
+    for _,g in runs[runs.duplicated(_SHOWN, keep=False)].groupby(_SHOWN, sort=False):
+        expected = 'one run for each algorithm, method, preset and seed; runs that differ in other settings need labels'
+        raise ConfigError('results', ', '.join(g['run'].iloc[:2]), expected)
+
+_SHOWN = ['algorithm', 'method', 'preset', 'seed']
 
 def left_out(
     results,    # Tidy results of one algorithm
@@ -334,7 +345,9 @@ def make_report(
     results,study,folder = load_results(source),study_name(source),check_out(figures, 'figures')
     objectives = study_objectives(results)
     parts = {a:results[results['algorithm']==a] for a in results['algorithm'].unique()}
-    for part in parts.values(): check_points(vectors(part, objectives), objectives, part)
+    for part in parts.values():
+        check_points(vectors(part, objectives), objectives, part)
+        check_runs(vectors(part, objectives))
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(parts, objectives, {a:folder/figure_prefix(results, source, a) for a in parts}, progress)
     sections = [_section(part, objectives, np.zeros(len(objectives))) | dict(figures={n:pictures[a, n] for n in CAPTIONS}) for a,part in parts.items()]

@@ -95,6 +95,7 @@ ERRORS = {  # results -> what the one line must say
     "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN], without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
     "no preset": (changed(DEMO.run == RUN, preset=None), f"a preset in every row; run {RUN}"),
     "no seed": (changed(DEMO.run == RUN, seed=np.nan), f"a seed in every row; run {RUN}"),
+    "two runs of one setting": (pd.concat([DEMO, DEMO[DEMO.run == RUN].assign(run="again")]), f"{RUN}, again"),
     "no value": (DEMO.drop(columns="value"), "the columns value"),
     "texts for values": (DEMO.assign(value="x"), "numbers in the column value"),
     "numbers for names": (DEMO.assign(name=3), "texts in the column name"),
