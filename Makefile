@@ -16,9 +16,9 @@ help: ## this list
 
 .venv/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "PYTHON=$(PYTHON): got `$(PYTHON) -V 2>&1`, expected Python 3.11 or newer"; exit 2; }
-	@echo "Setting up .venv with the tested versions (once, some minutes)"
+	@echo "Setting up .venv with the tested versions (once, about three minutes, 2.5 GB)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python tools/install.py
 	@touch $@
 
 study: .venv/ready ## train a grid of runs (GRID=quick|paper|file.yaml, SEEDS=1), draw fronts and report
@@ -39,7 +39,7 @@ readme: .venv/ready ## README.md from nbs/index.ipynb
 	@$(BIN)/python tools/readme.py
 
 lab: .venv/ready ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab nbs
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/tools/jupyter" $(BIN)/jupyter lab nbs
 
 clean: ## remove the virtual environment and all runs
 	rm -rf .venv runs build *.egg-info _docs _procs

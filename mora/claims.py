@@ -8,15 +8,16 @@ __all__ = ['PAPER_FRONTS', 'PAPER_PROBLEMS', 'PAPER_STEPS', 'PAPER_WEIGHTS', 'PA
            'paper_name', 'paper_figure', 'demo_grid', 'run_scores', 'partners', 'coverage', 'steps_to',
            'other_seeds_mean', 'pair_values', 'weight_moves', 'learning_steps', 'claim_pairs', 'best_fixed',
            'seed_differences', 'paired_p', 'sign_flip_p', 'judge', 'holm', 'holm_levels', 'verdict', 'combine',
-           'claims_table', 'spelled_effect', 'summary_table', 'detail_table', 'table_to_html', 'headline_table',
-           'in_short', 'plot_claims', 'forest', 'true_trajectory', 'at_paper_level', 'null_front_improvement',
-           'length_spread', 'null_table', 'plot_null', 'rules']
+           'claims_table', 'spelled_effect', 'why_undecided', 'summary_table', 'detail_table', 'table_to_html', 'plain',
+           'headline_table', 'in_short', 'plot_claims', 'forest', 'true_trajectory', 'at_paper_level',
+           'null_front_improvement', 'length_spread', 'null_table', 'plot_null', 'rules']
 
 # %% ../nbs/53_claims.ipynb #edda08d5
 import textwrap
 import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
+from markupsafe import Markup, escape
 from matplotlib import ticker
 from scipy import stats
 from .analysis import (BY_PRESET, MIN_SEEDS, bootstrap_interval, choose, demo_results, hypervolume_table, improvement, mark_front, seed_table,
@@ -215,7 +216,8 @@ QUESTIONS = { # question: the claim in words
     'presets':  '{method} is better than fixed weights preset by preset, algorithms pooled',
     'best':     '{method} is better than the best fixed weights of the simplex',
     'speed':    '{method} needs fewer steps than fixed weights {against}',
-    'order':    '{method} ends with unequal weights',
+    'order':    "{method} ends with weights in the paper's order",
+    'unequal':  '{method} ends with unequal weights',
     'rates':    'Objectives learn at different rates under fixed weights',
     'counter':  '{method} gives longer answers than fixed weights (a counterexample of the paper)'}
 BETTER,SPEED = ['final', 'chosen', 'archive', 'igd_plus', 'dominated'],['front_step', 'target_step']
@@ -408,7 +410,8 @@ def claims_table(
 def _claim(row):
     "The claim in words."
     against = 'at the three presets' if row.method.startswith('gradient') else 'at equal preset'
-    says = QUESTIONS[row.question].format(method=in_words(row.method), against=against)
+    question = 'unequal' if (row.question, row.measure)==('order', 'any two differ') else row.question
+    says = QUESTIONS[question].format(method=in_words(row.method), against=against)
     scope,plural = (row.preset, 'all presets') if row.question=='presets' else (in_words(row.algorithm), 'all algorithms')
     where = plural if scope.lower()=='all' else f'{scope}, {row.preset}' if row.question=='counter' else scope
     return f"{says}: {MEASURES.get(row.measure, (row.measure,))[0]}; {where}"
@@ -426,7 +429,16 @@ def spelled_effect(
 def _asked(rows):
     "Claim and measure of some rows that share them, in words."
     first = rows.iloc[0]
-    return first['claim'].partition(':')[0],MEASURES.get(first['measure'], (first['measure'],))[0]
+    measure = MEASURES.get(first['measure'], (first['measure'],))[0]
+    return first['claim'].rpartition(f': {measure}; ')[0],measure
+
+def why_undecided(
+    row, # Of a claims table
+)->str: # Empty unless a claim is undecided although its own interval is clear of 0
+    "What keeps a claim undecided."
+    clear = row.verdict=='undecided' and row.parts==0 and (row.low>0 or row.high<0)
+    if not clear: return ''
+    return f'fewer than {SEEDS} seeds' if row.seeds<SEEDS else f'p {row.p_adjusted:.2g} adjusted for {row.family} tests'
 
 def _paper_words(rows, scope):
     "The paper's figures for some rows, each place named once."
@@ -436,6 +448,11 @@ def _paper_words(rows, scope):
         if text: places.setdefault(place, []).append(f'{in_words(name)}, {figure}' if scope=='algorithm' and place.startswith('table') else figure)
     return '; '.join(f"{in_words(place)}: {'; '.join(figures)}" for place,figures in places.items())
 
+def _verdict_cell(row, alone):
+    "Verdict, and unless it stands alone effect, interval and why they do not decide, one below the other."
+    said = [] if alone else [*spelled_effect(row).replace(' [', '\n[').split('\n'), why_undecided(row)]
+    return Markup('<br>').join([Markup('<b>{}</b>').format(row.verdict), *filter(None, said)])
+
 def summary_table(
     table,             # From `claims_table`
     scope='algorithm', # Columns: "algorithm" or "preset"
@@ -444,12 +461,11 @@ def summary_table(
     rows = table[(table['question']=='presets')==(scope=='preset')]; rows = rows[rows['question']!='counter']
     out,heads = [],[in_words(h) for h in dict.fromkeys([*(a for a in rows[scope] if a!='all'), 'all'])]
     for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
-        effect = {k:'' if k=='all' else '<br>' + spelled_effect(r).replace(' [', '<br>[') for k,(_,r) in zip(g[scope], g.iterrows(), strict=True)}
-        cells = {in_words(k):f'<b>{v}</b>{effect[k]}' for k,v in zip(g[scope], g['verdict'], strict=True)}
+        cells = {in_words(k):_verdict_cell(r, k=='all') for k,r in zip(g[scope], g.itertuples(), strict=True)}
         claim,measure = _asked(g)
         out.append((claim, _paper_words(g, scope), measure, *(cells.get(h, '') for h in heads)))
     keys = ['Claim', 'In the paper', 'Measure']
-    return pd.DataFrame(out, columns=[*keys, *heads]).set_index(keys)
+    return pd.DataFrame(out, columns=[*keys, *heads], dtype=object).set_index(keys) # as texts of pandas, `Markup` would be escaped again
 
 # %% ../nbs/53_claims.ipynb #5aef678c
 def detail_table(
@@ -468,15 +484,29 @@ _CSS = ('<style>table.claims th, table.claims td {text-align:left !important; ve
         'table.summary td {white-space:nowrap}</style>')
 
 def table_to_html(
-    table, # Any of the above
+    table, # Any of the above; what is not `Markup` is escaped
 )->str: # Scrolls sideways on a narrow screen
     "A table as HTML; an index of claims is written once for all its measures."
     grouped = table.index.nlevels>1
+    table = table.map(escape).rename(columns=escape)
+    if grouped: table.index = table.index.map(lambda names: tuple(map(escape, names)))
     html = table.to_html(index=grouped, border=0, escape=False, classes=['claims', 'summary'] if grouped else ['claims'])
     return f'<div class="scroll" style="overflow-x:auto">{_CSS}{html}</div>'
 
 # %% ../nbs/53_claims.ipynb #6e7b0bd6
-HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'], order=['accuracy > clarity > conciseness'], rates=['any two differ'])
+HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'], order=['accuracy > clarity > conciseness', 'any two differ'], rates=['any two differ'])
+
+def plain(
+    text, # Of a name
+)->str:
+    "`text` for a cell of a Markdown table: nothing in it is HTML, ends the cell or begins a picture."
+    return str(text).replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace('![', '!&#91;').replace('\n', ' ')
+
+def _headline_cell(row):
+    "Verdict and effect in Markdown."
+    said = row.verdict if row.verdict=='undecided' else f'**{row.verdict}**'
+    why = why_undecided(row)
+    return said + (f' {spelled_effect(row)}' if row.parts==0 else '') + (f' ({why})' if why else '')
 
 def headline_table(
     table, # From `claims_table`
@@ -484,11 +514,11 @@ def headline_table(
     "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
     rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
     algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
-    cell = lambda r: (r.verdict if r.verdict=='undecided' else f'**{r.verdict}**') + (f' {spelled_effect(r)}' if r.parts==0 else '')
-    lines = ['| claim | measure | ' + ' | '.join(map(in_words, algorithms)) + ' |', '|---'*(2+len(algorithms)) + '|']
+    lines = ['| ' + ' | '.join(['claim', 'measure', *(plain(in_words(a)) for a in algorithms)]) + ' |', '|---'*(2+len(algorithms)) + '|']
     said = None
     for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
-        cells,(claim,measure) = {r.algorithm:cell(r) for r in g.itertuples()},_asked(g)
+        cells = {r.algorithm:_headline_cell(r) for r in g.itertuples()}
+        claim,measure = map(plain, _asked(g))
         lines.append('| ' + ' | '.join(['' if claim==said else claim, measure, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
     return '\n'.join(lines)
 
@@ -502,7 +532,7 @@ def in_short(
         "How many were decided which way."
         rows = tested[(tested.question==question) & (tested.measure==measure)]
         held = rows[rows.verdict=='holds']
-        which = '; '.join(f"{in_words(r.method).lower()} under {in_words(r.algorithm)}" for r in held.itertuples()) if len(held)<3 else ''
+        which = '; '.join(f"{plain(in_words(r.method).lower())} under {plain(in_words(r.algorithm))}" for r in held.itertuples()) if len(held)<3 else ''
         return f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and {(rows.verdict=='does not hold').sum()} do not"
     def tallies(question): return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
     best = f"Better than the best fixed weights of a search: {tallies('best')}. " if (tested.question=='best').any() else ''

@@ -4,17 +4,21 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'FINDING', 'ANSWER', 'KERNEL', 'FINDINGS_CSS', 'FINDINGS_HTML', 'question', 'missing_results',
-           'command', 'as_html', 'output_html', 'outputs', 'answer', 'found', 'section', 'make_findings']
+           'command', 'as_html', 'inert', 'in_plain_words', 'output_html', 'outputs', 'answer', 'found',
+           'read_experiment', 'count_cells', 'section', 'make_findings']
 
 # %% ../nbs/54_findings.ipynb #677eed09
+import html
 import re
+import textwrap
 from pathlib import Path
 import jinja2
+from markupsafe import Markup
 from .analysis import find_upward
 from .errors import ConfigError
 from .experiment import write_whole
 from .report import CSS
-from .study import TRAIN
+from .study import TRAIN, check_out, read_notebook
 
 # %% ../nbs/54_findings.ipynb #a14f3981
 EXPERIMENTS = ['claims', 'leaderboard', 'what_is_inert', 'single_objectives', 'conflict', 'reward_design', 'warm_start', 'sensitivity', 'nonconvex']
@@ -37,7 +41,7 @@ def missing_results(
 )->list: # Of its default results, those that are not there
     "Which committed results an experiment would read in vain."
     import papermill
-    defaults = [str(p['default']).strip('"\'') for p in papermill.inspect_notebook(str(path)).values()]
+    defaults = [str(p['default']).strip('"\'') for p in papermill.inspect_notebook(read_notebook(path)).values()]
     return [d for d in defaults if d.startswith('data/') and not find_upward(d).exists()]
 
 def command(
@@ -47,61 +51,100 @@ def command(
     return next(iter(re.findall(r'`(mora study [^`]+)`', '\n'.join(c.source for c in nb.cells))), '')
 
 # %% ../nbs/54_findings.ipynb #d3d0a669
-def as_html(text): # Markdown
+def as_html(text)->Markup: # Markdown of a notebook's own
     from nbconvert.filters import markdown2html # comes with Jupyter
-    return markdown2html(text)
+    return Markup(markdown2html(text))
+
+def inert(text)->str: # Markdown
+    "Markdown whose HTML and pictures are shown as text."
+    return text.replace('<', '&lt;').replace('![', '!&#91;')
+
+def in_plain_words(
+    text,     # Markdown
+    most=300, # Characters
+)->str:
+    "Markdown as plain text, cut where it is long."
+    words = html.unescape(re.sub(r'<[^>]*>', '', as_html(inert(text))))
+    return textwrap.shorten(words.replace('¶', ''), most, placeholder=' …')
 
 def output_html(
     output, # Of a cell
-)->str: # Empty where there is nothing to show
+    alt='', # What it shows, if it is a picture
+)->Markup: # Empty where there is nothing to show
     "One output of a cell for the page."
     data = output.get('data', {})
-    if 'text/html' in data: return f'<div class="scroll">{data["text/html"]}</div>'
-    if 'text/markdown' in data: return re.sub('(?s)<table.*?</table>', r'<div class="scroll words">\g<0></div>', as_html(data['text/markdown']))
-    if 'image/png' in data: return f'<div class="scroll"><img alt="{FINDING}" src="data:image/png;base64,{data["image/png"].strip()}"></div>'
-    return ''
+    if 'text/html' in data: return Markup(f'<div class="scroll">{data["text/html"]}</div>')
+    if 'text/markdown' in data:
+        shown = re.sub(r'</?a\b[^>]*>', '', as_html(inert(data['text/markdown']))) # no links either
+        return Markup(re.sub('(?s)<table.*?</table>', r'<div class="scroll words">\g<0></div>', shown))
+    picture = data.get('image/png', '').strip()
+    return Markup('<div class="scroll"><img alt="{}" src="data:image/png;base64,{}"></div>').format(alt, picture) if picture else Markup()
 
+# %% ../nbs/54_findings.ipynb #60626d77
 def outputs(
-    cell, # Of an executed notebook
-    tag,  # That it must have
+    cell,   # Of an executed notebook
+    tag,    # That it must have
+    alt='', # What its pictures show
 )->list: # HTML
-    "What a cell shows, if it is tagged so."
-    return [h for o in cell.get('outputs', []) if (h := output_html(o))] if tag in cell.metadata.get('tags', []) else []
+    "What a cell shows, if it is tagged so; what it says above a picture describes the picture as well."
+    if tag not in cell.metadata.get('tags', []): return []
+    out,said,pictures = [],'',sum('image/png' in o.get('data', {}) for o in cell.outputs)
+    for i,output in enumerate(cell.outputs):
+        said = in_plain_words(output.get('data', {}).get('text/markdown', said))
+        number = f'Picture {i+1} of {pictures}' if pictures>1 and not said else ''
+        shown = output_html(output, ' – '.join(filter(None, [alt, said or number])))
+        if shown: out.append(shown)
+    return out
 
 def answer(
     nb, # Executed notebook
-)->str: # HTML; empty where no cell is tagged
+)->Markup: # Empty where no cell is tagged
     "The notebook's answer in short."
-    return ''.join(h for c in nb.cells for h in outputs(c, ANSWER))
+    return Markup().join(h for c in nb.cells for h in outputs(c, ANSWER))
 
 def found(
     nb, # Executed notebook
 )->list: # HTML
     "What the tagged cells of a notebook show, under its headings; the text above a picture or table is its caption."
-    out,heading,caption = [],'',''
+    out,heading,caption,alt = [],'','',question(nb)[0]
     for cell in nb.cells:
         if cell.cell_type=='markdown':
             heading = (re.findall(r'^##+ (.*)$', cell.source, re.M) or [heading])[-1]
             caption = re.sub(r'^#+ .*$', '', cell.source, flags=re.M).strip()
+            alt = in_plain_words(' – '.join(filter(None, [heading, caption]))) or alt
             continue
-        shown = outputs(cell, FINDING)
-        if shown and heading: out.append(f'<h3>{heading}</h3>'); heading = ''
-        if caption and any(s.startswith('<div class="scroll">') for s in shown): out.append(f'<div class="caption">{as_html(caption)}</div>')
+        shown = outputs(cell, FINDING, alt)
+        if shown and heading:
+            out.append(Markup('<h3>{}</h3>').format(heading))
+            heading = ''
+        if caption and any(s.startswith('<div class="scroll">') for s in shown): out.append(Markup(f'<div class="caption">{as_html(caption)}</div>'))
         if shown: caption = ''
         out += shown
     return out
 
 # %% ../nbs/54_findings.ipynb #e2ce1f20
+def read_experiment(
+    name,    # Of an experiment
+    folder,  # Of the notebooks
+)->tuple: # (its notebook, results that it would read in vain)
+    "An experiment, and whether it can be run."
+    import nbformat
+    path = Path(folder)/f'{name}.ipynb'
+    return nbformat.read(path, 4),missing_results(path)
+
+def count_cells(nb)->int: return sum(c.cell_type=='code' and bool(c.source.strip()) for c in nb.cells)
+
 def section(
     name,    # Of an experiment
     folder,  # Of the notebooks
+    done=lambda: None, # Called after every cell
 )->dict: # name, title, asked, answer, found, missing, command
     "What the page says of one experiment."
-    import nbformat
     from nbclient import NotebookClient # not papermill, which changes the folder of the whole process, and two run at a time
-    path = Path(folder)/f'{name}.ipynb'; nb = nbformat.read(path, 4)
-    title,paragraph = question(nb); missing = missing_results(path)
-    if not missing: NotebookClient(nb, extra_arguments=KERNEL, resources=dict(metadata=dict(path=str(folder)))).execute()
+    nb,missing = read_experiment(name, folder)
+    title,paragraph = question(nb)
+    options = dict(extra_arguments=KERNEL, resources=dict(metadata=dict(path=str(folder))), on_cell_executed=lambda **_: done())
+    if not missing: NotebookClient(nb, **options).execute()
     return dict(name=name, title=title, asked=as_html(paragraph), answer=answer(nb), found=found(nb), missing=missing, command=command(nb))
 
 # %% ../nbs/54_findings.ipynb #2e8df787
@@ -109,11 +152,11 @@ FINDINGS_CSS = """
 .caption p{font-size:.9rem;color:#333;margin:.8rem 0 .2rem} .scroll img{width:100%;min-width:36rem} h2{border-top:1px solid #ddd;padding-top:1.2rem}
 .words td,.words th{white-space:normal;text-align:left;vertical-align:top;min-width:8.5em} td p{margin:0}
 .scroll th:first-child{text-align:left !important}
-blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;max-width:44rem} .anchor-link{display:none}
+pre{overflow-x:auto} blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;max-width:44rem} .anchor-link{display:none}
 """
 FINDINGS_HTML = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What the study found</title><style>{{ css }}</style></head><body>
+<title>What the study found</title><style>{{ css|safe }}</style></head><body>
 <h1>How should the weights among several rewards move?</h1>
 <p>A language model is trained by reinforcement learning on accuracy, length and clarity at once. Each section asks one question; its sentences, tables and pictures are made by the notebook it names, from the committed results.</p>
 <div class="scroll words"><table><thead><tr><th>Asked</th><th>Found, in short</th></tr></thead><tbody>
@@ -138,16 +181,19 @@ def make_findings(
     folder=TRAIN.parent,     # Of the experiments' notebooks
     experiments=EXPERIMENTS, # Which of them, in this order
     workers=2,               # How many at a time
-    progress=False,          # Show a bar
+    progress=False,          # Show a bar, which moves with every cell
 )->Path: # The page, findings.html in `figures`
     "Run the experiments' notebooks on the committed results and gather what they found in one HTML page."
     from joblib import Parallel, delayed
     from tqdm import tqdm
+    target = check_out(figures, 'figures')
     lost = [n for n in experiments if not (Path(folder)/f'{n}.ipynb').exists()]
     if lost: raise ConfigError('results', 'none', f'the folder or file of a study; all of it at once is only in a checkout of mora, as {folder} has no {lost[0]}.ipynb')
-    out = Path(figures)/'findings.html'; out.parent.mkdir(parents=True, exist_ok=True)
-    parts = Parallel(n_jobs=workers, backend='threading', return_as='generator')(delayed(section)(n, folder) for n in experiments)
-    sections = list(tqdm(parts, total=len(experiments), unit='experiment', disable=not progress))
-    page = jinja2.Environment(trim_blocks=True).from_string(FINDINGS_HTML).render(sections=sections, css=CSS+FINDINGS_CSS)
+    target.mkdir(parents=True, exist_ok=True)
+    cells = sum(count_cells(nb) for nb,missing in (read_experiment(n, folder) for n in experiments) if not missing)
+    with tqdm(total=cells, unit='cell', disable=not progress) as bar:
+        sections = Parallel(n_jobs=workers, backend='threading')(delayed(section)(n, folder, bar.update) for n in experiments)
+    page = jinja2.Environment(trim_blocks=True, autoescape=True).from_string(FINDINGS_HTML).render(sections=sections, css=CSS+FINDINGS_CSS)
+    out = Path(figures)/'findings.html'
     write_whole(out, lambda part: part.write_text(page, encoding='utf-8'))
     return out

@@ -34,7 +34,7 @@ COLUMN,PAGE = 3.3,7. # widths in inches
 
 def paper_style(): # Context in which figures are made and saved; a notebook does `plt.rcParams.update(STYLE)` once instead
     "The style of all figures, undone on leaving."
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context(STYLE | {'text.parse_math':False}) # a name may hold a dollar sign
 
 # %% ../nbs/51_plots.ipynb #97fd35b3
 # Okabe and Ito's palette (blue, orange, green, purple, vermilion, sky, black) with neighbours far apart in lightness
@@ -540,18 +540,20 @@ def study_figures(
     objectives, # K objectives
     reference,  # Reference point of hypervolumes on the normalised scale, shape (K,)
 )->dict: # name -> function(columns) -> Figure, or None where there is nothing to show
-    "Every figure of a study."
-    points = vectors(results, objectives); last = objective_pairs(objectives)[-2 if len(objectives)==3 else -1]
+    "Every figure of a study; those of two objectives or more are None where there is one."
+    points,pairs = vectors(results, objectives),objective_pairs(objectives)
+    last = pairs[-2 if len(objectives)==3 else -1][::-1] if pairs else None
+    def of_pairs(draw): return lambda columns=3: draw(columns) if pairs else None
     return dict(
-        pareto_fronts         = lambda columns=3: pareto_fronts(points, objectives, columns),
-        paths                 = lambda columns=3: _panel(plot_paths, points, *last[::-1]),
-        parallel_coordinates  = lambda columns=3: _panel(plot_parallel, points, objectives),
+        pareto_fronts         = of_pairs(lambda columns: pareto_fronts(points, objectives, columns)),
+        paths                 = of_pairs(lambda columns: _panel(plot_paths, points, *last)),
+        parallel_coordinates  = of_pairs(lambda columns: _panel(plot_parallel, points, objectives)),
         hypervolume_runs      = lambda columns=3: _panel(plot_hypervolumes, hypervolume_table(points, objectives, reference)),
         hypervolume           = lambda columns=3: hypervolume_curves(results, objectives, reference, columns),
         learning_curves       = lambda columns=3: learning_curves(points, objectives, columns),
         weights_and_gradients = lambda columns=3: weights_and_gradients(results, objectives, columns),
         train_rewards         = lambda columns=3: train_rewards(results, objectives, columns),
-        preset_fronts         = lambda columns=3: preset_fronts(points, objectives, columns))
+        preset_fronts         = of_pairs(lambda columns: preset_fronts(points, objectives, columns)))
 
 # %% ../nbs/51_plots.ipynb #2947f3b0
 def save_figure(

@@ -4,22 +4,27 @@
 
 # %% auto #0
 __all__ = ['CAPTIONS', 'CSS', 'PAGE_HTML', 'head', 'table_html', 'end_table', 'volume_table', 'differences', 'same_results',
-           'findings', 'fewest_seeds', 'caution', 'caption_words', 'svg_uri', 'picture', 'study_name', 'figure_prefix',
-           'make_report']
+           'findings', 'fewest_seeds', 'caution', 'listed', 'tested', 'check_points', 'check_runs', 'left_out',
+           'caption_words', 'svg_uri', 'picture', 'study_name', 'figure_prefix', 'make_report']
 
 # %% ../nbs/52_report.ipynb #01ba15fb
 import base64
 import io
+import re
 from pathlib import Path
 import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from markupsafe import Markup
+from tqdm import tqdm
 from .analysis import (BY_PRESET, MIN_SEEDS, choice_table, end_points, front_table, hypervolume_table, initial_point,
-    load_results, over_seeds, seed_table, spell, study_objectives, vectors)
+    load_results, over_seeds, rewarded_objectives, seed_table, spell, study_objectives, vectors)
+from .errors import ConfigError
 from .experiment import write_whole
 from .plots import COLUMN, in_words, paper_style, save_figure, study_figures
+from .study import check_out
 
 # %% ../nbs/52_report.ipynb #32db2088
 _HEADS = dict(method='Method', preset='Preset', runs='Runs', seeds='Seeds', checkpoints='Checkpoints', on_front='On the front', mean_step='Mean step ↓',
@@ -36,13 +41,13 @@ def head(
 def table_html(
     table,      # Rows to show
     objectives, # K objectives, for the heads and decimals of their columns
-)->str: # An HTML table that scrolls sideways on a narrow screen
+)->Markup: # An HTML table that scrolls sideways on a narrow screen
     "`table` in words and few decimals; counts that are 1 everywhere are left out."
     lengths,heads = {o.name for o in objectives if o.measure=='length'},{o.name:head(o) for o in objectives}
     out = table.drop(columns=['algorithm']+[c for c in _COUNTS if c in table and (table[c]==1).all()], errors='ignore')
     number = lambda c: '{:.1f}'.format if c in lengths or c=='mean_step' else '{:.3f}'.format if pd.api.types.is_float_dtype(table[c]) else str
     out = out.assign(**{c:out[c].map(in_words if c in _NAMES else number(c)) for c in out}).rename(columns={**_HEADS, **heads})
-    return f'<div class="scroll">{out.to_html(index=False, border=0)}</div>'
+    return Markup(f'<div class="scroll">{out.to_html(index=False, border=0)}</div>') # pandas escapes names and values
 
 # %% ../nbs/52_report.ipynb #5b29e12f
 def end_table(
@@ -52,6 +57,7 @@ def end_table(
     "Mean over seeds of each setting's last checkpoint, under the initial policy."
     names = [o.name for o in objectives]; ends = end_points(points).groupby(['method', 'preset'], sort=False)
     start = pd.DataFrame([['initial policy', '', points['seed'].nunique(), *initial_point(points, objectives)]], columns=['method', 'preset', 'seeds', *names])
+    start = start.dropna() # where step 0 was not measured
     return pd.concat([start, ends[names].mean().assign(seeds=ends['seed'].nunique()).reset_index()[start.columns]], ignore_index=True)
 
 # %% ../nbs/52_report.ipynb #14f79006
@@ -131,6 +137,63 @@ def caution(
             "So this page shows what happened in these runs. It does not show that one method is better than another: "
             f"differences between methods, however large, may be luck. From {MIN_SEEDS} seeds up (make study SEEDS={MIN_SEEDS}) intervals appear.")
 
+# %% ../nbs/52_report.ipynb #4b981f06
+def listed(
+    names,  # Any
+    most=3, # So many are named
+)->str:
+    "The first of `names`, and how many more there are."
+    names = list(dict.fromkeys(map(str, names)))
+    return ', '.join(names[:most]) + (f' and {len(names)-most} more' if len(names)>most else '')
+
+def tested(
+    results, # Tidy results
+)->pd.DataFrame: # Columns run and step, each pair once
+    "The checkpoints that were tested, whatever came out."
+    return results.loc[results['split']=='test', ['run', 'step']].drop_duplicates()
+
+def check_points(
+    points,     # Objective vectors from `analysis.vectors`
+    objectives, # K objectives
+    results,    # Where they are from
+):
+    "Raise a `ConfigError` unless a checkpoint after step 0 has a value of every objective."
+    if (points['step']>0).any(): return
+    run = results['run'].iloc[0]
+    rows = results[(results['run']==run) & (results['split']=='test') & (results['step']>0) & np.isfinite(results['value'])]
+    lacking = [o.name for o in objectives if o.name not in set(rows['name'])] or ['checkpoint with all of them']
+    expected = f'objectives that some checkpoint after step 0 has all of, on the test problems; {run} has no {lacking[0]}'
+    raise ConfigError('results', ', '.join(o.name for o in objectives), expected)
+
+def check_runs(
+    points, # Objective vectors from `analysis.vectors`
+):
+    "Raise a `ConfigError` if two runs differ in nothing that a table or figure shows."
+    runs = points.drop_duplicates('run')
+    for _,g in runs[runs.duplicated(_SHOWN, keep=False)].groupby(_SHOWN, sort=False):
+        expected = 'one run for each algorithm, method, preset and seed; runs that differ in other settings need labels'
+        raise ConfigError('results', ', '.join(g['run'].iloc[:2]), expected)
+
+_SHOWN = ['algorithm', 'method', 'preset', 'seed']
+
+def left_out(
+    results,    # Tidy results of one algorithm
+    objectives, # K objectives that are shown
+    points,     # Objective vectors from `analysis.vectors`
+)->list: # Sentences
+    "What the page does not show of the results, and why."
+    out,shown = [],{o.name for o in objectives}
+    never = [n for n in rewarded_objectives(results) if n not in shown]
+    if never: out.append(f"No finite value on the test problems, so not shown: {listed(never)}.")
+    checkpoints = tested(results)
+    gone = set(checkpoints['run'])-set(points['run'])
+    if gone: out.append(f"Runs without a checkpoint that has all objectives: {listed(r for r in checkpoints['run'] if r in gone)}.")
+    short = checkpoints[~checkpoints['run'].isin(gone)].merge(points[['run', 'step']], how='left', indicator=True).query("_merge=='left_only'")
+    if len(short): out.append(f"{len(short)} checkpoint{'s' if len(short)>1 else ''} without a finite value of every objective, of {listed(short['run'])}.")
+    if results.attrs.get('unfinished'): out.append(f"Runs that are not finished: {listed(results.attrs['unfinished'])}.")
+    if results.attrs.get('differing'): out.append(f"Runs declare these objectives differently, and the first declaration is used for all: {listed(results.attrs['differing'])}.")
+    return out
+
 # %% ../nbs/52_report.ipynb #e56114ce
 CAPTIONS = dict(
     pareto_fronts=('Pareto fronts of each method',
@@ -183,7 +246,7 @@ def picture(
 
 # %% ../nbs/52_report.ipynb #92f4a6ff
 CSS = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;padding:1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;padding:1rem;overflow-wrap:break-word}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0} h2{font-size:1.25rem;margin:2rem 0 .5rem} h3{font-size:1.05rem;margin:1.5rem 0 .25rem}
 p,li,figcaption{max-width:44rem} figure{margin:1.5rem 0} figure img{width:100%;height:auto;display:block} figure.single img{max-width:27rem}
 figcaption{font-size:.9rem;color:#333;margin-top:.4rem} .note{border-left:4px solid #D55E00;background:#fdf3ec;padding:.6rem .9rem;max-width:44rem}
@@ -196,7 +259,7 @@ th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left} s
 # %% ../nbs/52_report.ipynb #4eab7c11
 PAGE_HTML = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>{{ css }}</style></head><body>
+<title>{{ title }}</title><style>{{ css|safe }}</style></head><body>
 {% macro figure(f) %}{% if f %}<figure{% if f.single %} class="single"{% endif %}><picture>{% if f.narrow %}<source media="(max-width: 40rem)" srcset="{{ f.narrow }}">{% endif %}
 <img src="{{ f.wide }}" alt="{{ f.title }}"></picture><figcaption><b>{{ f.title }}.</b> {{ f.text }}</figcaption></figure>{% endif %}{% endmacro %}
 <h1>{{ title }}</h1>
@@ -205,6 +268,7 @@ PAGE_HTML = """<!doctype html>
 <h2>{{ s.title }}</h2>
 <p>{{ s.runs }}</p>
 {% if s.caution %}<p class="note"><b>How far this goes.</b> {{ s.caution }}</p>{% endif %}
+{% if s.left_out %}<p class="note"><b>Left out.</b> {{ s.left_out|join(' ') }}</p>{% endif %}
 <ul>{% for f in s.findings %}<li>{{ f }}</li>{% endfor %}</ul>
 {{ figure(s.figures.pareto_fronts) }}
 <h3>Where each setting ends</h3><p>Last checkpoint, greedy answers to the test problems{% if s.many %}; means over seeds{% endif %}.</p>{{ s.tables.ends }}
@@ -229,16 +293,21 @@ def _of_all(fronts):
     "A front table with the checkpoints on the front out of all of them in one column."
     return fronts.assign(on_front=[f'{n} of {a}' for n,a in fronts[['on_front', 'checkpoints']].to_numpy()]).drop(columns='checkpoints')
 
-def _section(results, algorithm, objectives, reference, prefix):
-    "Everything the page shows of one algorithm."
+def _picture(results, objectives, reference, prefix, name):
+    "One figure of an algorithm, with its caption; empty if there is nothing to draw."
+    with paper_style(): images = picture(study_figures(results, objectives, reference)[name], f'{prefix}_{name}')
+    title,text = CAPTIONS[name]
+    return images and images | dict(title=title, text=text.format(**caption_words(vectors(results, objectives), objectives)))
+
+def _section(results, objectives, reference):
+    "What the page says of one algorithm beside its figures."
     points,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
-    words,seeds,steps = caption_words(points, objectives),points['seed'].nunique(),points['step']
-    with paper_style(): figures = {n:picture(f, f'{prefix}_{n}') for n,f in study_figures(results, objectives, reference).items()}
-    for n,f in figures.items(): f.update(title=CAPTIONS[n][0], text=CAPTIONS[n][1].format(**words)) if f else None
+    seeds,steps = points['seed'].nunique(),points['step']
     tables = dict(ends=end_table(points, objectives), volumes=volume_table(points, objectives, reference), fronts=_of_all(front_table(points, objectives, BY_PRESET)))
     if len(validation.merge(points, on=['run', 'step']).query('step>0')): tables['choice'] = choice_table(validation, points, objectives)
-    return dict(title=in_words(algorithm), figures=figures, tables={n:table_html(t, objectives) for n,t in tables.items()}, words=words,
-        findings=findings(points, objectives, reference), caution=caution(points), many=seeds>1, intervals=fewest_seeds(points)>=MIN_SEEDS,
+    return dict(title=in_words(results['algorithm'].iloc[0]), tables={n:table_html(t, objectives) for n,t in tables.items()},
+        words=caption_words(points, objectives), findings=findings(points, objectives, reference), caution=caution(points),
+        left_out=left_out(results, objectives, points), many=seeds>1, intervals=fewest_seeds(points)>=MIN_SEEDS,
         runs=f"{points['run'].nunique()} runs, {seeds} seed{'s' if seeds>1 else ''}, {steps.max()} training steps; {steps.nunique()} checkpoints a run measured on the test problems.")
 
 # %% ../nbs/52_report.ipynb #83145cda
@@ -255,19 +324,35 @@ def figure_prefix(
     algorithm, # One of its algorithms
 )->str: # The algorithm is named where there are several
     "How the names of a study's figures begin."
-    return study_name(source) + (f'_{algorithm}' if results['algorithm'].nunique()>1 else '')
+    named = re.sub(r'[^\w.-]', '_', algorithm) # whatever a table says it is
+    return study_name(source) + (f'_{named}' if results['algorithm'].nunique()>1 else '')
 
 # %% ../nbs/52_report.ipynb #e98ce998
+def _pictures(parts, objectives, prefixes, progress):
+    "(algorithm, figure) -> figure and caption, drawn by two processes where there are several algorithms."
+    zero = np.zeros(len(objectives))
+    todo = [(a, name) for a in parts for name in CAPTIONS]
+    draw = (delayed(_picture)(parts[a], objectives, zero, prefixes[a], name) for a,name in todo)
+    drawn = Parallel(n_jobs=min(2, len(parts)), return_as='generator')(draw)
+    return dict(zip(todo, tqdm(drawn, total=len(todo), unit='figure', disable=not progress), strict=True))
+
 def make_report(
     source,            # Tidy parquet file, or the folder of a study's runs
     figures='figures', # Folder for the figures and the page
+    progress=False,    # Show a bar
 )->Path: # The page, STUDY_report.html in that folder
     "Draw all figures of a study and gather them with its tables in one self-contained HTML page."
-    results,study = load_results(source),study_name(source); objectives = study_objectives(results)
-    names = results['algorithm'].unique(); sections = Parallel(n_jobs=min(2, len(names)))( # one process a section where there are several
-        delayed(_section)(results[results['algorithm']==a], a, objectives, np.zeros(len(objectives)), Path(figures)/figure_prefix(results, source, a)) for a in names)
-    page = jinja2.Environment(trim_blocks=True).from_string(PAGE_HTML).render(sections=sections, css=CSS, title=f'{in_words(study)}: where each reward weighting leads',
-        command=f'mora report {_shown(source)}', intro=_intro(objectives, results))
+    results,study,folder = load_results(source),study_name(source),check_out(figures, 'figures')
+    objectives = study_objectives(results)
+    parts = {a:results[results['algorithm']==a] for a in results['algorithm'].unique()}
+    for part in parts.values():
+        check_points(vectors(part, objectives), objectives, part)
+        check_runs(vectors(part, objectives))
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = _pictures(parts, objectives, {a:folder/figure_prefix(results, source, a) for a in parts}, progress)
+    sections = [_section(part, objectives, np.zeros(len(objectives))) | dict(figures={n:pictures[a, n] for n in CAPTIONS}) for a,part in parts.items()]
+    page = jinja2.Environment(trim_blocks=True, autoescape=True).from_string(PAGE_HTML).render(sections=sections, css=CSS,
+        title=f'{in_words(study)}: where each reward weighting leads', command=f'mora report {_shown(source)}', intro=_intro(objectives, results))
     out = Path(figures)/f'{study}_report.html'
     write_whole(out, lambda part: part.write_text(page, encoding='utf-8'))
     return out
@@ -278,5 +363,6 @@ _shown = lambda source: '/'.join(Path(source).parts[-2:]) # no machine's folders
 def _intro(objectives, results):
     "The first paragraph."
     methods = vectors(results, objectives)['method'].unique()
-    return (f"A language model is trained by reinforcement learning on {len(objectives)} objectives at once: {', '.join(in_words(o.label).lower() for o in objectives)}. "
+    on = f"{len(objectives)} objectives at once" if len(objectives)>1 else 'one objective'
+    return (f"A language model is trained by reinforcement learning on {on}: {', '.join(in_words(o.label).lower() for o in objectives)}. "
             f"How much each one counts is set by a weighting; compared here: {', '.join(in_words(m).lower() for m in methods)}.")

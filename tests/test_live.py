@@ -1,6 +1,7 @@
 """The live view on real trainings of a few steps: in a terminal, in a pipe, in a notebook; and when it goes wrong."""
 import contextlib
 import io
+import itertools
 import sys
 import types
 import warnings
@@ -12,6 +13,7 @@ from transformers import PrinterCallback, ProgressCallback
 import mora.live as live
 from mora.errors import ConfigError
 from mora.live import BARS, LiveView, NotebookScreen, PlainScreen, TerminalScreen, find_screen
+from mora.pareto import Objective
 from mora.policies import load_policy
 from mora.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
@@ -154,6 +156,44 @@ def test_a_failing_drawing_stops_nothing_and_warns_once(make, monkeypatch):
     said = [str(w.message) for w in caught if "live view" in str(w.message)]
     assert said == ["no live view any more, training goes on: ZeroDivisionError: division by zero"]
     assert trainer.state.global_step == 3
+
+
+NAMES = ["_a", "[bold]b[/]", "[/x]c", "$d$", "$e", "{f}", "g\nh", "\u65e5", "<b>", "_", "a.b/c", "%s"]
+nan, inf = float("nan"), float("inf")
+VALUES = {
+    "ordinary": [0.3, 0.5], "none": [None], "nan": [nan], "infinite": [inf, -inf], "some": [None, nan, inf, -inf, 0.5], "huge": [1e308, -1e308, 1e30],
+    "zero": [0.0], "negative": [-3.0], "whole": [1, 2], "texts": ["NaN", "x"], "lists": [[1, 2]], "truths": [True, False],
+}  # fmt: skip
+
+
+def hostile_log(objectives, values, validated):
+    "The log of three steps whose values are taken from `values` in turn."
+    values = itertools.cycle(values)
+    log = []
+    for step in range(3):
+        names = [f"{part}{o.name}{end}" for o in objectives for part, end in (("weights/", ""), ("rewards/", "/mean"))]
+        log.append({"step": step, **dict(zip([*names, "multiplier", "completions/mean_length"], values, strict=False))})
+        if validated:
+            log.append({"step": step, **dict(zip([f"eval_validation_{o.name}" for o in objectives], values, strict=False))})
+    return log
+
+
+@pytest.mark.parametrize("screen", [NotebookScreen, TerminalScreen, PlainScreen])
+@pytest.mark.parametrize("count", [1, 2, 12])
+@pytest.mark.parametrize("values", VALUES)
+def test_no_log_and_no_name_ends_the_view(values, count, screen, displayed, monkeypatch, terminal):
+    objectives = [Objective(n, "min" if i % 2 else "max", measure="length" if i % 3 == 1 else "reward") for i, n in enumerate(NAMES[:count])]
+    monkeypatch.setattr(live, "find_screen", screen)
+    for validated in (True, False):
+        log = hostile_log(objectives, VALUES[values], validated)
+        state = types.SimpleNamespace(log_history=log, max_steps=3, global_step=2)
+        trainer = types.SimpleNamespace(objectives=objectives, state=state, is_world_process_zero=lambda: True, remove_callback=lambda c: None)
+        view = LiveView()
+        with contextlib.redirect_stdout(terminal), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with view.following(trainer):
+                view.draw()
+                assert view.screen is not None
 
 
 def test_only_the_main_process_draws(make, capsys, monkeypatch):

@@ -1,11 +1,20 @@
 """Every reading notebook runs, and everything made from notebooks is what they give now."""
 import filecmp
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
+import nbformat
+import papermill
 import pytest
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
 from nbdev.test import test_nb as run_notebook
 
 from mora.findings import ANSWER, EXPERIMENTS, FINDING, question
@@ -43,21 +52,105 @@ def test_readme_is_made_from_the_index():
 
 
 def test_no_saved_output_holds_a_traceback():
-    import nbformat
-
     for path in root.glob("nbs/**/*.ipynb"):
         nb = nbformat.read(path, 4)
         bad = [o for c in nb.cells for o in c.get("outputs", []) if o.output_type == "error"]
         assert not bad, f"{path.name} holds a traceback in a saved output"
-        if path.parent.name == "experiments":
-            assert not any(c.get("outputs") for c in nb.cells), f"{path.name}: experiments are committed without outputs"
 
 
 def test_every_experiment_on_the_page_of_findings_has_some():
-    import nbformat
-
     for name in EXPERIMENTS:
         nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
         tags = [t for c in nb.cells for t in c.metadata.get("tags", [])]
         assert FINDING in tags and tags.count(ANSWER) == 1, f"{name}.ipynb: expected cells tagged {FINDING} and one tagged {ANSWER}"
         assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
+
+
+GUARD = "from mora.study import check_parameters\ncheck_parameters()"
+
+
+@pytest.mark.parametrize("path", sorted((root / "nbs" / "experiments").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_experiment_looks_at_its_parameters(path):
+    cells = nbformat.read(path, 4).cells
+    [at] = [i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])]
+    assert cells[at + 1].source.startswith(GUARD), f"{path.name}: expected check_parameters() right after the parameters"
+
+
+def test_papermill_with_a_parameter_that_is_not_there_runs_nothing(tmp_path):
+    nb = nbformat.read(root / "nbs" / "experiments" / "train.ipynb", 4)
+    nb.cells = nb.cells[:4]  # up to the guard
+    nb.cells.append(nbformat.v4.new_code_cell("from pathlib import Path; Path(folder, 'trained').touch()"))
+    nbformat.write(nb, tmp_path / "train.ipynb")
+
+    def run(**parameters):
+        given = dict(folder=str(tmp_path)) | parameters
+        papermill.execute_notebook(tmp_path / "train.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+
+    with pytest.raises(papermill.PapermillExecutionError, match="weightng: got .*gradient.*expected a known setting, such as weighting"):
+        run(weightng="gradient")
+    assert not (tmp_path / "trained").exists()
+    run(weighting="gradient")
+    assert (tmp_path / "trained").exists()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "A copy of the repository with JupyterLab's server on its notebooks, as `make lab` starts it: (folder, call)."
+    folder, runtime = tmp_path / "mora", tmp_path / "runtime"
+    skipped = shutil.ignore_patterns(".git", ".venv", "runs", "data", "figures", "__pycache__", ".ipynb_checkpoints")
+    shutil.copytree(root, folder, ignore=skipped)
+    said = re.search(r"JUPYTER_CONFIG_PATH=\"\$\(CURDIR\)/([\w/]+)\"", (root / "Makefile").read_text())[1]
+    places = dict(JUPYTER_CONFIG_PATH=str(folder / said), JUPYTER_RUNTIME_DIR=str(runtime), HOME=str(tmp_path))
+    words = ["lab", "nbs", "--no-browser", "--port=0", "--IdentityProvider.token=lab", "--allow-root"]
+    server = subprocess.Popen([sys.executable, "-m", "jupyter", *words], cwd=folder, env=os.environ | places, stderr=subprocess.DEVNULL)
+    while not (found := list(runtime.glob("jpserver-*.json"))) and server.poll() is None:
+        time.sleep(0.2)
+    url = json.loads(found[0].read_text())["url"]
+
+    def call(path, method="GET", model=None):
+        data = None if model is None else json.dumps(model).encode()
+        request = urllib.request.Request(f"{url}api/contents/{path}", data, {"Authorization": "token lab"}, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.loads(answer.read())
+
+    yield folder, call
+    server.terminate()
+    server.wait()
+
+
+def git(folder, *words):
+    return subprocess.run(["git", "-c", "user.name=lab", "-c", "user.email=", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_opening_and_saving_in_jupyterlab_leaves_git_alone(lab):
+    folder, call = lab
+    for words in (["init"], ["add", "-A"], ["commit", "-qm", "all"]):
+        git(folder, *words)
+    manager, client = start_new_kernel()
+    running = client.kernel_info(reply=True)["content"]["language_info"]
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    spec = manager.kernel_spec
+    expected = dict(kernelspec=dict(name="python3", display_name=spec.display_name, language=spec.language), language_info=running)
+    for path in sorted((folder / "nbs").rglob("*.ipynb")):
+        name = path.relative_to(folder / "nbs").as_posix()
+        content = call(name)["content"]
+        assert content["metadata"] == expected, name  # JupyterLab sets these when the kernel has started: another value is an unsaved change
+        for cell in content["cells"]:
+            cell["metadata"]["trusted"] = True
+            if cell["cell_type"] == "code":
+                cell["execution_count"] = 7
+                cell["metadata"]["execution"] = {"iopub.execute_input": "2026-11-27T00:00:00Z"}
+        call(name, "PUT", dict(type="notebook", format="json", content=content))
+    assert git(folder, "status", "--short") == ""
+
+
+def test_saving_after_run_all_keeps_what_nbdev_keeps(lab):
+    folder, call = lab
+    content = call("00_errors.ipynb")["content"]
+    nb = nbformat.from_dict(content)
+    NotebookClient(nb, resources={"metadata": {"path": str(folder / "nbs")}}).execute()
+    call("00_errors.ipynb", "PUT", dict(type="notebook", format="json", content=nb))
+    saved = (folder / "nbs" / "00_errors.ipynb").read_bytes()
+    subprocess.run([Path(sys.executable).with_name("nbdev_clean")], check=True, cwd=folder)
+    assert (folder / "nbs" / "00_errors.ipynb").read_bytes() == saved

@@ -1,22 +1,27 @@
 """Tiny runs through the real trainer: killed, resumed, gathered; and what happens when one goes wrong."""
+import gc
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+import nbformat
 import pandas as pd
 import papermill
 import psutil
 import pytest
 import yaml
+import mora.study
 import mora.weighting
 from mora.analysis import BASE, demo_results
 from mora.errors import ConfigError
-from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
-from mora.study import find_grid, gather, grid_configs, make_jobs, read_grid
+from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
+from mora.study import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
@@ -27,14 +32,14 @@ def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it he
     return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **kwargs)
 
-def kill_when(process, reached, limit=120):
+def kill_when(process, reached, limit=600):
     "kill -9 as soon as `reached()`; its kernels end by themselves, which is waited for."
     end = time.time()+limit
     while not reached() and process.poll() is None and time.time()<end: time.sleep(.02)
     assert process.poll() is None, process.communicate()[0]
     kernels = psutil.Process(process.pid).children(recursive=True)
     process.kill(); process.wait()
-    assert not psutil.wait_procs(kernels, timeout=30)[1]
+    assert not psutil.wait_procs(kernels, timeout=120)[1]
 
 def numbers(folder): # everything but wall time
     return load_run(folder).metrics.drop(columns='seconds')
@@ -140,6 +145,100 @@ def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     assert str(bad) in text and bad.exists() and '1 of 2 runs failed' in text
     assert (tmp_path/'runs'/'grpo-fixed-balanced-s0'/'metrics.parquet').exists()
 
+def write_run(folder, name='accuracy', **settings):
+    "What a finished run leaves, as small as can be; its path."
+    folder.mkdir(parents=True)
+    save_config(ExperimentConfig(**settings), folder, objectives=[dict(name=name)])
+    tidy([{f'eval_test_{name}': .5, 'step': s} for s in (0, 1)]).to_parquet(folder/'metrics.parquet')
+    return folder
+
+@pytest.fixture
+def little(tmp_path):
+    "Jobs of a notebook that trains nothing: name -> what it executes before it leaves what a run leaves."
+    source = write_run(tmp_path/'source')
+    leave = "import shutil\nfor f in ('metrics.parquet', 'config.yaml'): shutil.copy(f'{source}/{f}', folder)"
+    cells = ["folder = ''\nsource = ''\nbefore = ''\nafter = ''", 'exec(before)', leave, 'exec(after)']
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.cells[0].metadata['tags'] = ['parameters']
+    nbformat.write(nb, tmp_path/'little.ipynb')
+    def make(said):
+        folders = {name: tmp_path/'runs'/name for name in said}
+        parts = {name: dict(before=how) if isinstance(how, str) else how for name,how in said.items()}
+        return [Job(n, tmp_path/'little.ipynb', f, dict(folder=str(f), source=str(source)) | parts[n], 1) for n,f in folders.items()]
+    yield make
+    end_kernels()
+
+def test_a_study_holds_no_more_files_and_threads_with_every_run(little, monkeypatch):
+    held = []
+    def counted(job):
+        outcome = run_job(job)
+        gc.collect()
+        held.append((len(os.listdir('/proc/self/fd')), threading.active_count(), psutil.Process().num_threads()))
+        return outcome
+    monkeypatch.setattr(mora.study, 'run_job', counted)
+    ended = run_jobs(little({f'run{i}': '1/0' if i==6 else '' for i in range(14)}), 1)
+    assert [o.status for o in ended].count('finished')==13 and ended[6].status=='failed'
+    for counts in zip(*held, strict=True): assert max(counts[3:])<=counts[2]+3, held # a file may just be open; it was 17 more with each run
+
+ENDS = { # how a run ends -> what its outcome says
+    'sys.exit(0)': 'FAILED, SystemExit: 0', 'sys.exit()': 'FAILED, SystemExit', 'sys.exit(3)': 'FAILED, SystemExit: 3', 'raise SystemExit(0)': 'FAILED, SystemExit: 0',
+    'os._exit(0)': 'Kernel died', 'os.kill(os.getpid(), 9)': 'Kernel died', 'exit()': '', # by the next cell, or by what follows
+    'raise KeyboardInterrupt': 'FAILED, KeyboardInterrupt', 'input()': 'StdinNotImplementedError', 'raise BaseException("b")': 'BaseException: b',
+    'raise ValueError("first\\nsecond")': 'FAILED, ValueError: first;', 'raise ValueError': 'FAILED, ValueError;',
+    'folder += "/no/where"': 'FileNotFoundError', 'source = "/no/where"': 'FileNotFoundError',
+    'folder = f"{source}/../other"; os.mkdir(folder)': 'without metrics.parquet'}
+
+def test_whatever_ends_a_run_is_one_failed_run_and_the_others_go_on(little, capsys):
+    said = {}
+    for i,how in enumerate(ENDS): said |= {f'bad{i}': f'import os, sys\n{how}', f'good{i}': 'import os; os.chdir("/")'} # nobody inherits the folder
+    said['late'] = dict(after='import sys; sys.exit(0)') # after its metrics
+    said['where'] = f'import os; assert os.getcwd()=={os.getcwd()!r}'
+    ended = {o.name: o for o in run_jobs(little(said), 2)}
+    assert ended.keys()==said.keys()
+    assert {o.status for n,o in ended.items() if n.startswith('good')}=={'finished'} and ended['where'].status=='finished'
+    for i,part in enumerate(ENDS.values()): assert ended[f'bad{i}'].status=='failed' and part in ended[f'bad{i}'].note, ended[f'bad{i}']
+    assert ended['late'].status=='failed' and 'late/little.failed.ipynb' in ended['late'].note
+    assert all('\n' not in str(o) for o in ended.values())
+
+def test_names_with_braces_and_their_leftovers(little, tmp_path):
+    names = ['a{seed}', '{}', '{{', 'a}b', '{0!r}', '100%', 'a b']
+    jobs = little(dict.fromkeys(names, ''))
+    jobs[0].folder.mkdir(parents=True)
+    (jobs[0].folder/'little.running-99999999.ipynb').touch() # of a study that was killed
+    assert [o.status for o in run_jobs([prepare(j) for j in jobs], 1)]==['finished']*len(names)
+    assert {p.name for p in (tmp_path/'runs').iterdir()}==set(names)
+    for job in jobs: assert {p.name for p in job.folder.iterdir()}=={'config.yaml', 'metrics.parquet', 'little.ipynb'}
+
+def test_a_run_that_cannot_be_kept_fails_alone(little, tmp_path):
+    jobs = little(dict(file='', lock='', good=''))
+    (tmp_path/'runs').mkdir()
+    (tmp_path/'runs'/'file').touch() # where a folder is to be
+    ended = {o.name: o for o in run_jobs(jobs, 1)}
+    assert ended['file'].status=='failed' and 'FAILED, [Errno' in ended['file'].note
+    assert ended['good'].status=='finished'
+
+def test_gathering_names_the_run_that_cannot_be_read(tmp_path):
+    write_run(tmp_path/'a', seed=1)
+    write_run(tmp_path/'deep'/'b', seed=2)
+    (tmp_path/'unfinished').mkdir()
+    shutil.copy(tmp_path/'a'/'config.yaml', tmp_path/'unfinished')
+    table = gather(tmp_path)
+    assert table.seed.unique().tolist()==[1, 2] and table.attrs['unfinished']==['unfinished'] and table.attrs['differing']==[]
+    write_run(tmp_path/'c', name='clarity', seed=3)
+    assert gather(tmp_path).attrs['objectives']==[dict(name='accuracy'), dict(name='clarity')]
+    copied = shutil.copytree(tmp_path/'a', tmp_path/'copy')
+    with pytest.raises(ConfigError, match='the folder of one study; .*a and .*copy are both called'): gather(tmp_path)
+    shutil.rmtree(copied)
+    whole = (tmp_path/'c'/'metrics.parquet').read_bytes()
+    for wrong in (b'', b'PAR1', whole[:-50], whole[:30]+b'x'*20+whole[50:]):
+        (tmp_path/'c'/'metrics.parquet').write_bytes(wrong)
+        try: assert 'c' in gather(tmp_path).attrs['unfinished']
+        except ConfigError as error: assert str(tmp_path/'c') in str(error)
+    (tmp_path/'c'/'metrics.parquet').write_bytes(whole)
+    for wrong in ('', 'a: [', '- 1', 'seed: many', 'objectives: 3'):
+        (tmp_path/'c'/'config.yaml').write_text(wrong)
+        with pytest.raises(ConfigError, match='/c'): gather(tmp_path)
+
 def interrupted(tmp_path, *words): # Ctrl-C while two of three runs train: (exit code, what was said, pids of the kernels)
     nb = json.loads((ROOT/'nbs'/'experiments'/'train.ipynb').read_text())
     cells = [c for c in nb['cells'] if 'parameters' in c['metadata'].get('tags', [])]
@@ -147,12 +246,12 @@ def interrupted(tmp_path, *words): # Ctrl-C while two of three runs train: (exit
     (tmp_path/'wait.ipynb').write_text(json.dumps(nb | dict(cells=cells)))
     (tmp_path/'wait.yaml').write_text(yaml.safe_dump(dict(notebook='wait.ipynb', axes=dict(seed=[0, 1, 2]))))
     study = start('study', tmp_path/'wait.yaml', '--out', tmp_path/'runs', *words)
-    pids, end = [], time.time()+120
+    pids, end = [], time.time()+600
     while len(pids)<2 and study.poll() is None and time.time()<end:
         time.sleep(.1)
         pids = [int(text) for p in (tmp_path/'runs').glob('*/pid') if (text := p.read_text())]
     study.send_signal(signal.SIGINT)
-    said = study.communicate(timeout=60)[0]
+    said = study.communicate(timeout=300)[0]
     return study.returncode, said, pids
 
 def test_ctrl_c_ends_the_kernels_and_says_how_to_go_on(tmp_path):
@@ -194,3 +293,12 @@ def test_newcomer_is_in_the_leaderboard(tmp_path, newcomer):
         parameters=dict(results=str(tmp_path/'results.parquet'), search='no such file', figures=str(tmp_path)))
     shown = [t for c in drawn.cells for o in c.get('outputs', []) for t in o.get('data', {}).values()]
     assert any('<td>Newcomer</td>' in t for t in shown) and any('above the bar' in t for t in shown) and list(tmp_path.glob('*.png'))
+
+@pytest.mark.parametrize('content', ['', 'a: [', '- 1', 'seed: many', '\0'], ids=repr)
+def test_a_folder_with_a_broken_config_is_one_line(content, tmp_path):
+    run = tmp_path/'runs'/'grpo-fixed-balanced-s0'
+    run.mkdir(parents=True)
+    (run/'config.yaml').write_text(content)
+    grid = read_grid(find_grid('quick'))
+    with pytest.raises(ConfigError) as error: make_jobs(grid, [ExperimentConfig()], tmp_path/'runs')
+    assert '\n' not in str(error.value) and [p.name for p in run.iterdir()]==['config.yaml']

@@ -55,7 +55,8 @@ def main():
         old = pd.read_parquet(out)
         kept = pd.concat([kept, old[~rows_of(old, keys)]], ignore_index=True)
     kept = kept.sort_values("seed", kind="stable", ignore_index=True)
-    kept.attrs = new.attrs | {"made_with": made_with(folder)}
+    said = {k: v for k, v in new.attrs.items() if v and k != "unfinished"}
+    kept.attrs = said | {"made_with": made_with(folder)}
     write_whole(out, kept.to_parquet)
     seeds = "; ".join(f"{a} seeds {', '.join(map(str, sorted(g.seed.unique())))}" for a, g in kept.groupby("algorithm", sort=False))
     print(f"{out}: {kept.run.nunique()} runs, {seeds}, {out.stat().st_size / 1e6:.1f} MB")

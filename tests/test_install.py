@@ -1,0 +1,41 @@
+"""Setting up shows how far it is, and what pip said where it fails."""
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from install import install, progress  # noqa: E402
+
+PIP = """
+import pathlib, sys, time
+for name in ("torch", "numpy", "numpy", "mora-extra"):
+    print(f"Collecting {name}==1.0 (from somewhere)", flush=True)
+    time.sleep(.05)
+for name in ("torch", "numpy", "mora_extra"):
+    pathlib.Path(sys.argv[1], f"{name}-1.0.dist-info").mkdir()
+    time.sleep(.05)
+if len(sys.argv) > 2: sys.exit("ERROR: No matching distribution found for torch")
+"""
+
+
+def test_a_line_that_moves_and_says_how_long_it_takes(tmp_path):
+    (tmp_path / "old-1.0.dist-info").mkdir()
+    out = io.StringIO()
+    assert install([sys.executable, "-c", PIP, str(tmp_path)], 3, tmp_path, out, 0.01) == 0
+    said = out.getvalue().split("\r")
+    assert "100%  3 of 3 packages fetched, 3 installed" in said[-1] and "about 0:00 left" in said[-1]
+    assert len({line.split("%")[0] for line in said[1:]}) > 2 and out.getvalue().count("\n") == 1
+    assert "50%  4 of 4 packages fetched, 0 installed  [1:00, about 1:00 left]  numpy" in progress(4, 0, 4, 60.0, "numpy")
+
+
+def test_what_pip_said_is_shown_where_it_fails(tmp_path):
+    out = io.StringIO()
+    assert install([sys.executable, "-c", PIP, str(tmp_path), "fail"], 3, tmp_path, out, 0.01) == 1
+    assert "ERROR: No matching distribution found for torch" in out.getvalue()
+
+
+def test_make_says_what_it_can_do():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0 and "make study" in said.stdout and "make lab" in said.stdout

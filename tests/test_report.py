@@ -1,0 +1,271 @@
+"""Reports of results as strangers have them: a page that says what it leaves out, or one line; and names that are no HTML."""
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mora.report
+from mora.analysis import demo_results
+from mora.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
+from mora.cli import main
+from mora.errors import ConfigError
+from mora.experiment import ExperimentConfig, save_config
+from mora.findings import found, output_html
+from mora.report import make_report
+
+DEMO = demo_results(steps=10).query("preset=='balanced'")
+RUN = "grpo-fixed-balanced-s0"
+TESTED = DEMO.split != "train"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&$x$|![a](http://x/y.png)\n\\"
+
+
+def without(*names):
+    "The demo without some objectives."
+    return DEMO[~DEMO.name.map(lambda name: any(n in name for n in names))]
+
+
+def changed(rows, **columns):
+    "The demo with other values in some rows."
+    out = DEMO.copy()
+    for name, value in columns.items():
+        out.loc[rows, name] = value
+    return out
+
+
+def with_objectives(objectives):
+    out = DEMO.copy()
+    out.attrs["objectives"] = objectives
+    return out
+
+
+def six():
+    "Six objectives: those of the demo twice."
+    twice = DEMO.assign(name=DEMO.name.str.replace(r"(accuracy|clarity)", r"\1-again", regex=True))
+    return pd.concat([DEMO, twice[twice.name.str.contains("again")], DEMO[DEMO.name == "accuracy"].assign(name="third"),
+        DEMO[DEMO.name == "rewards/accuracy/mean"].assign(name="rewards/third/mean")], ignore_index=True)  # fmt: skip
+
+
+@pytest.fixture
+def page(tmp_path):
+    "Function of results: the text of their page."
+
+    def draw(results):
+        results.to_parquet(tmp_path / "r.parquet")
+        return make_report(tmp_path / "r.parquet", tmp_path / "figures").read_text()
+
+    return draw
+
+
+@pytest.fixture
+def undrawn(page, monkeypatch):
+    "As `page`, without figures: they take seconds."
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    return page
+
+
+PAGES = {  # results -> what their page must say
+    "never applied": (changed(TESTED & (DEMO.name == "clarity"), value=np.nan), "not shown: clarity."),
+    "infinite everywhere": (changed(TESTED & (DEMO.name == "clarity"), value=-np.inf), "not shown: clarity."),
+    "missing in one run": (changed(TESTED & (DEMO.name == "clarity") & (DEMO.run == RUN), value=np.nan), f"Runs without a checkpoint that has all objectives: {RUN}."),
+    "missing once": (changed(TESTED & (DEMO.name == "clarity") & (DEMO.step == 5), value=np.inf), "3 checkpoints without a finite value of every objective"),
+    "one run": (DEMO[DEMO.run == RUN], "1 runs, 1 seed"),
+    "one step": (DEMO[DEMO.step <= 5], "5 training steps"),
+    "step 0 not measured": (DEMO[DEMO.step > 0], "Where each setting ends"),
+    "no validation": (DEMO[DEMO.split != "validation"], "Where each setting ends"),
+    "no training values": (changed(DEMO.split == "train", value=np.nan), "Where each setting ends"),
+    "every row twice": (pd.concat([DEMO, DEMO]), "3 runs, 1 seed"),
+    "constant": (changed(TESTED, value=0.5), "Where each setting ends"),
+    "beyond its range": (changed(TESTED, value=1e300), "Where each setting ends"),
+    "two objectives": (without("clarity"), "2 objectives at once"),
+    "one objective": (without("clarity", "conciseness"), "on one objective: accuracy"),
+    "one length": (without("clarity", "accuracy"), "on one objective: length"),
+    "six objectives": (six(), "6 objectives at once"),
+    "runs of other objectives": (pd.concat([DEMO, without("clarity")[lambda t: t.run == RUN].assign(run="other")]), "Runs without a checkpoint that has all objectives: other."),
+}
+ERRORS = {  # results -> what the one line must say
+    "no rows": (DEMO[:0], "a table with rows"),
+    "no objective": (DEMO[~DEMO.name.str.startswith("rewards/")], "no objective"),
+    "nothing tested": (DEMO[DEMO.split == "train"], "accuracy, conciseness, clarity"),
+    "nothing finite": (changed(TESTED, value=np.nan), "accuracy, conciseness, clarity"),
+    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0"),
+    "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN], without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
+    "no preset": (changed(DEMO.run == RUN, preset=None), f"a preset in every row; run {RUN}"),
+    "no seed": (changed(DEMO.run == RUN, seed=np.nan), f"a seed in every row; run {RUN}"),
+    "two runs of one setting": (pd.concat([DEMO, DEMO[DEMO.run == RUN].assign(run="again")]), f"{RUN}, again"),
+    "no value": (DEMO.drop(columns="value"), "the columns value"),
+    "texts for values": (DEMO.assign(value="x"), "numbers in the column value"),
+    "numbers for names": (DEMO.assign(name=3), "texts in the column name"),
+    "objectives of another kind": (with_objectives([1]), "objectives with name, direction"),
+    "objectives as text": (with_objectives("accuracy"), "objectives with name, direction"),
+    "objectives with an unknown word": (with_objectives([dict(name="accuracy", way="up")]), "objectives with name, direction"),
+    "objectives without a range": (with_objectives([dict(name="accuracy", range=[1, 1])]), "low < high"),
+}
+
+
+@pytest.mark.parametrize("case", PAGES)
+def test_a_page_says_what_it_shows_and_leaves_out(case, undrawn):
+    results, said = PAGES[case]
+    assert said in undrawn(results)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_cannot_be_shown_is_one_line(case, undrawn, tmp_path):
+    results, said = ERRORS[case]
+    with pytest.raises(ConfigError) as error:
+        undrawn(results)
+    assert said in str(error.value) and "\n" not in str(error.value) and not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("case", ["never applied", "one objective", "six objectives"])
+def test_their_figures_are_drawn(case, page, tmp_path):
+    text = page(PAGES[case][0])
+    names = {p.stem.removeprefix("r_") for p in (tmp_path / "figures").glob("*.png")}
+    assert PAGES[case][1] in text and "hypervolume_runs" in names and ("pareto_fronts" in names) == (case != "one objective")
+
+
+class Tags(HTMLParser):
+    "The elements of a page with their attributes."
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def is_inert(text):
+    "Whether HTML has no script, no picture from elsewhere and no event handler."
+    tags = Tags(text).found
+    sources = [a.get("src") or a.get("srcset") or a.get("href") or "" for t, a in tags if t in ("img", "source", "a", "link", "script")]
+    handlers = [name for _, a in tags for name in a if name.startswith("on")]
+    return not handlers and not any(t in ("script", "iframe", "object") for t, _ in tags) and all(s.startswith(("data:image/", "#")) for s in sources)
+
+
+def hostile(column):
+    "The demo with a hostile text in one place."
+    if column == "objective":
+        out = DEMO.assign(name=DEMO.name.str.replace("clarity", HOSTILE))
+        out.attrs["objectives"] = [dict(name=HOSTILE, label=HOSTILE)]
+        return out
+    return DEMO.assign(**{column: HOSTILE + DEMO[column].fillna(DEMO.weighting)})
+
+
+@pytest.mark.parametrize("column", ["label", "weighting", "preset", "run", "algorithm", "objective"])
+def test_no_name_is_html(column, undrawn):
+    text = undrawn(hostile(column))
+    assert is_inert(text) and (column == "run" or "&lt;script&gt;" in text)
+
+
+def test_no_name_spoils_a_figure(page):
+    both = hostile("label").assign(preset=HOSTILE)
+    assert is_inert(page(both.assign(run=HOSTILE + both.run)))
+
+
+def test_no_name_of_a_study_or_folder_is_html(tmp_path, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    path = tmp_path / "<script>alert(1)<" / "results.parquet"
+    path.parent.mkdir()
+    DEMO.to_parquet(path)
+    assert is_inert(make_report(path, tmp_path / "figures").read_text())
+
+
+def test_no_caption_or_finding_is_html(undrawn, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: dict(wide="data:image/png;base64,", narrow=None, single=True))
+    monkeypatch.setattr(mora.report, "CAPTIONS", {n: (HOSTILE, HOSTILE.replace("{", "")) for n in mora.report.CAPTIONS})
+    monkeypatch.setattr(mora.report, "findings", lambda *args: [HOSTILE])
+    monkeypatch.setattr(mora.report, "caution", lambda *args: HOSTILE)
+    monkeypatch.setattr(mora.report, "left_out", lambda *args: [HOSTILE])
+    assert is_inert(undrawn(DEMO))
+
+
+def test_no_name_is_html_among_the_claims():
+    table = claims_table(claim_pairs(demo_results(seeds=3, steps=10)))
+    for column in ("method", "algorithm", "preset", "paper", "claim"):
+        table[column] = HOSTILE + table[column]
+    for each in (summary_table(table), summary_table(table, "preset"), detail_table(table)):
+        assert is_inert(table_to_html(each))
+    for text in (headline_table(table), in_short(table)):
+        assert "<" not in text and "![" not in text
+    assert len({line.count("|") for line in headline_table(table).splitlines()}) == 1
+
+
+def test_no_name_is_html_on_the_page_of_findings():
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    said = new_output("execute_result", data={"text/markdown": f"- **{HOSTILE}** [x](javascript:alert(3))"})
+    drawn = new_output("display_data", data={"image/png": "iVBORw0KGgo="})
+    shown = new_code_cell("", outputs=[said, drawn], metadata=dict(tags=["finding"]))
+    text = "".join(found(new_notebook(cells=[new_markdown_cell(f"## Seen {HOSTILE}\n\nA caption"), shown])))
+    assert is_inert(text) and is_inert(output_html(said))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet", b"\xff\xfe\x00", b"PAR1" + b"\0" * 100 + b"PAR1"], ids=repr)
+def test_a_file_that_is_no_parquet_is_one_line(content, tmp_path, capsys):
+    (tmp_path / "r.parquet").write_bytes(content)
+    assert main(["report", str(tmp_path / "r.parquet"), "--figures", str(tmp_path / "figures")]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1 and "r.parquet" in err[0] and not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("source", ["nowhere", "nowhere.parquet", "empty", "a\0b", "x" * 300, "text.yaml"], ids=lambda s: repr(s[:10]))
+def test_a_source_that_is_not_there_is_one_line(source, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.yaml").write_text("a: 1")
+    assert main(["report", source]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1 and re.match("mora: (results|folder): got ", err[0]), err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.yaml"]
+
+
+def test_a_folder_for_figures_that_cannot_be_one_is_one_line(tmp_path, capsys):
+    DEMO.to_parquet(tmp_path / "r.parquet")
+    assert main(["report", str(tmp_path / "r.parquet"), "--figures", str(tmp_path / "r.parquet")]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1 and err[0].startswith("mora: figures: got ")
+
+
+def test_where_it_was_looked_for_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(str(Path(tmp_path).resolve()))):
+        make_report("data/quick.parquet")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    "The demo as the folder of a study."
+    for run, rows in DEMO.groupby("run"):
+        objectives = [dict(name=n) for n in ("accuracy", "clarity")] + [dict(name="conciseness", direction="min", range=[0, 80], measure="length")]
+        folder = tmp_path / "runs" / run
+        folder.mkdir(parents=True)
+        save_config(ExperimentConfig(weighting=rows.weighting.iloc[0]), folder, objectives=objectives)
+        rows[["step", "split", "name", "value", "seconds"]].to_parquet(folder / "metrics.parquet")
+    return tmp_path / "runs"
+
+
+def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    shutil.copytree(runs / RUN, runs / "half")
+    (runs / "half" / "metrics.parquet").unlink()
+    config = runs / RUN / "config.yaml"
+    config.write_text(config.read_text().replace("- 80", "- 2048"))
+    text = make_report(runs, tmp_path / "figures").read_text()
+    assert "Runs that are not finished: half." in text and "the first declaration is used for all: conciseness." in text and "3 runs, 1 seed" in text
+    assert "1 runs, 1 seed" in make_report(runs / RUN, tmp_path / "figures").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", None], ids=repr)
+def test_a_run_that_cannot_be_read_is_named(content, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    file = runs / RUN / "metrics.parquet"
+    file.write_bytes(file.read_bytes()[:-30] if content is None else content)
+    try:
+        assert f"Runs that are not finished: {RUN}." in make_report(runs, tmp_path / "figures").read_text()
+    except ConfigError as error:
+        assert str(runs / RUN) in str(error) and "\n" not in str(error)
