@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import get_args
 import yaml
 from .errors import ConfigError
-from .experiment import ExperimentConfig, cast, checkpoint_step, known, last_checkpoint, leads, make_config, read_recipe, run_experiment
+from .checks import leads
+from .experiment import checkpoint_step, last_checkpoint, run_experiment
+from .settings import ExperimentConfig, cast, known, make_config, read_recipe
 
 # %% ../nbs/42_cli.ipynb #3bbffe9e
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}

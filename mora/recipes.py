@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 import yaml
 from .errors import ConfigError
-from .experiment import batch_shape, config_weighting, lora_config, processes, quiet, run_task, trainer_arguments
+from .checks import batch_shape, config_weighting, lora_config, processes
+from .experiment import quiet, run_task, trainer_arguments
 
 # %% ../nbs/43_recipes.ipynb #d511cf81
 def shape_of(

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
 import yaml
 from .errors import ConfigError, one_of
-from .experiment import ExperimentConfig, cast, check_same, checkpoint_step, claimed, columns, has_own_policy, is_finished, known, last_checkpoint, load_run, make_config, preset_name, read_progress, read_recipe, run_task, write_whole
+from .checks import has_own_policy
+from .experiment import check_same, checkpoint_step, claimed, columns, is_finished, last_checkpoint, load_run, read_progress, run_task, write_whole
+from .settings import ExperimentConfig, cast, known, make_config, preset_name, read_recipe
 from .pareto import Objective
 
 # %% ../nbs/41_study.ipynb #e870f60d

@@ -12,7 +12,7 @@ __all__ = ['ALGORITHM_DEFAULTS', 'OTHER_DEFAULTS', 'LARGEST_ADVANTAGE', 'CARD_MA
 import contextlib
 import os
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 import numpy as np
 import torch

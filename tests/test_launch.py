@@ -10,7 +10,8 @@ import pandas as pd
 import psutil
 
 from mora.cli import main
-from mora.experiment import last_checkpoint, load_run, make_config, read_progress, run_experiment
+from mora.experiment import last_checkpoint, load_run, read_progress, run_experiment
+from mora.settings import make_config
 
 TESTS = Path(__file__).parent
 ENV = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
