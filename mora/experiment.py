@@ -155,7 +155,8 @@ def tidy(
 ): # DataFrame: step, split, name, value, seconds
     "The log as one row a number, in the order of logging."
     import pandas as pd
-    rows = [(entry['step'], *split_name(key), float(value), seconds_of(entry)) for entry in history if 'train_runtime' not in entry
+    number = lambda value: math.nan if value is None else float(value) # transformers writes NaN as null
+    rows = [(entry['step'], *split_name(key), number(value), seconds_of(entry)) for entry in history if 'train_runtime' not in entry
         for key,value in entry.items() if key not in ('step', 'epoch') and not TIMES.search(key)]
     return pd.DataFrame(rows, columns=['step', 'split', 'name', 'value', 'seconds'])
 
@@ -193,7 +194,7 @@ def trainer_arguments(
     options = {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'} # those are spent on the policy
     return dict(algorithm=config.algorithm, seed=config.seed, max_steps=config.steps, num_generations=config.num_generations,
         learning_rate=config.learning_rate, lr_scheduler_type=config.lr_scheduler, adam_beta1=.9, adam_beta2=.95, weight_decay=0., max_grad_norm=1.,
-        temperature=config.temperature, beta=config.beta, max_completion_length=config.max_completion_length or task.max_completion_length,
+        temperature=config.temperature, beta=config.beta, loss_type='dapo', eval_loss=False, max_completion_length=config.max_completion_length or task.max_completion_length,
         eval_strategy='steps', eval_steps=validation, test_steps=config.test_every, per_device_eval_batch_size=256,
         save_strategy='steps', save_steps=config.checkpoint_every, save_total_limit=2, logging_steps=1, logging_strategy='steps',
         report_to='none', disable_tqdm=True, bf16=False, gradient_checkpointing=False, ddp_find_unused_parameters=False) | options | batch_shape(config)
