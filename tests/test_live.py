@@ -101,7 +101,7 @@ def test_a_pipe_gets_a_line_now_and_then(make, capsys):
     assert [line.split(":")[0] for line in lines] == ["step 2/5", "step 4/5", "step 5/5"]
     last = {k: v for row in trainer.state.log_history for k, v in row.items()}
     assert f"length {last['eval_validation_conciseness']:.1f} (best" in lines[-1]
-    assert "weights 0.33 0.33 0.33" in lines[-1] and f"hypervolume {trainer.archive.hypervolume:.3f}" in lines[-1]
+    assert "weights 1.00 1.00 1.00" in lines[-1] and f"hypervolume {trainer.archive.hypervolume:.3f}" in lines[-1]
     assert "\x1b" not in "".join(lines)
 
 
@@ -144,7 +144,7 @@ def test_it_is_not_drawn_more_often_than_asked(make, displayed):
 def test_without_validation_the_batches_are_shown(make, capsys):
     make(LiveView(lines=1), eval_strategy="no").train()
     last = capsys.readouterr().out.splitlines()[-1]
-    assert "length " in last and "weights 0.33" in last and "hypervolume" not in last
+    assert "length " in last and "weights 1.00" in last and "hypervolume" not in last
 
 
 def test_a_failing_drawing_stops_nothing_and_warns_once(make, monkeypatch):

@@ -135,13 +135,13 @@ def test_killed_study_goes_on(tmp_path, grid):
 def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     said = yaml.safe_load(grid.read_text())
     said['shared']['steps'] = 2
-    said['blocks'] = [dict(model=[str(tmp_path/'no-policy')]), {}]
-    (tmp_path/'no-policy').mkdir()
+    said['blocks'] = [dict(label=['broken'], rewards=[['accuracy', 'conciseness', 'broken_reward:broken']]), {}]
+    (tmp_path/'broken_reward.py').write_text('def broken(completions, **columns): return [1/0 for _ in completions]')
     grid.write_text(yaml.safe_dump(said))
-    study = start('study', grid, '--out', tmp_path/'runs')
+    study = start('study', grid, '--out', tmp_path/'runs', env=os.environ | dict(PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"))
     text = study.communicate()[0]
     assert study.returncode==1
-    bad = tmp_path/'runs'/'no-policy-grpo-fixed-balanced-s0'/'train.failed.ipynb'
+    bad = tmp_path/'runs'/'grpo-broken-balanced-s0'/'train.failed.ipynb'
     assert str(bad) in text and bad.exists() and '1 of 2 runs failed' in text
     assert (tmp_path/'runs'/'grpo-fixed-balanced-s0'/'metrics.parquet').exists()
 

@@ -25,9 +25,10 @@ def words(seconds):
 
 def progress(fetched, installed, total, seconds, now):
     "One line: how far it is, what is being done, about how long it still takes."
-    done = min(fetched, total) + min(installed, total)
+    fetched = total if installed else min(fetched, total)  # pip installs when it has all; it does not name all that it fetches
+    done = fetched + min(installed, total)
     left = words(seconds / done * (2 * total - done)) if done else "?"
-    return f"{50 * done // total:3}%  {min(fetched, total)} of {total} packages fetched, {installed} installed  [{words(seconds)}, about {left} left]  {now}"
+    return f"{50 * done // total:3}%  {fetched} of {total} packages fetched, {installed} installed  [{words(seconds)}, about {left} left]  {now}"
 
 
 def install(command, total, site, out=sys.stderr, every=0.5):
