@@ -809,7 +809,7 @@ def test_a_missing_column_is_named(reward):
 NO_TRUTHS = [["4"], ("4",), {"a": 4}, b"4", 4j, np.array([4]), torch.tensor([4]), object()]
 
 
-@pytest.mark.parametrize("truth", NO_TRUTHS, ids=str)
+@pytest.mark.parametrize("truth", NO_TRUTHS, ids=lambda value: type(value).__name__)
 def test_truths_that_are_no_answer(truth):
     for rule in ("paper", "robust"):
         with pytest.raises(ConfigError, match="^answer: got"):
@@ -974,7 +974,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("reward, name", NAMES, ids=str)
+@pytest.mark.parametrize("reward, name", NAMES, ids=lambda value: value if isinstance(value, str) else type(value).__name__)
 def test_names_where_trl_has_none(reward, name):
     assert objective_of(reward).name == name
 
