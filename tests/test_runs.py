@@ -383,6 +383,9 @@ WRONG = [
     (dict(save_strategy="no"), "save_strategy: got 'no', expected "),
     (dict(save_strategy="epoch"), "save_strategy: got 'epoch', expected "),
     (dict(save_only_model=True), "save_only_model: got True, expected "),
+    (dict(logging_steps=5), "logging_steps: got 5, expected "),
+    (dict(eval_delay=2), "eval_delay: got 2, expected "),
+    (dict(ignore_data_skip=True), "ignore_data_skip: got True, expected "),
     (dict(generation_batch_size=7), "expected arguments that go together"),
 ]
 
