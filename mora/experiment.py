@@ -157,7 +157,7 @@ def last_checkpoint(
     "The latest whole checkpoint."
     return next(filter(is_whole, checkpoints(folder)), None)
 
-# %% ../nbs/40_experiment.ipynb #ffda282c
+# %% ../nbs/40_experiment.ipynb #48fae576
 def whole_parquet(
     file # Path
 )->bool:
@@ -180,7 +180,7 @@ def is_finished(
     if os.path.lexists(folder/'model'): return whole_weights(folder/'model')
     return not checkpoints(folder) # metrics alone, as somebody copied them
 
-# %% ../nbs/40_experiment.ipynb #54fb312f
+# %% ../nbs/40_experiment.ipynb #8699690e
 METRICS = ['step', 'split', 'name', 'value', 'seconds'] # columns of metrics.parquet
 WRITTEN = r'config\.yaml|progress|metrics\.parquet|model|README\.md|MODEL_CARD\.md'
 PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # left by a kill
@@ -283,7 +283,7 @@ def check_same(config, folder):
         if not os.path.lexists(folder/'config.yaml'): expected += ' (and no config.yaml)'
         raise ConfigError('out', str(folder), expected)
 
-# %% ../nbs/40_experiment.ipynb #cf3d3f78
+# %% ../nbs/40_experiment.ipynb #5b442dc6
 def discard(
     path, # A checkpoint or a policy in the folder of a run
 ):
@@ -303,7 +303,7 @@ def sweep(
     for c in checkpoints(folder):
         if not is_whole(c): discard(c)
 
-# %% ../nbs/40_experiment.ipynb #6da8ede0
+# %% ../nbs/40_experiment.ipynb #02276c77
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 SAID = re.compile('No space left|Disk quota exceeded|os error (28|122|27|30)') # safetensors
 CUT = re.compile('PytorchStreamWriter failed|inline_container.*unexpected pos') # torch
@@ -314,7 +314,7 @@ def disk_problem(
 ): # Text, or None
     "What a disk refused, if that is what an exception tells."
     while error is not None:
-        if isinstance(error, shutil.Error): return error.args[0][0][2] # of `copytree`, which reads and writes in the folder
+        if isinstance(error, shutil.Error): return error.args[0][0][2] # of `copytree`: a list of (from, to, why)
         where = str(getattr(error, 'filename', None) or '')
         inside = where and Path(folder).absolute() in Path(where).absolute().parents or where==str(folder)
         if isinstance(error, OSError) and (error.errno in FULL or inside):
@@ -444,7 +444,7 @@ def run_policy(config):
     from mora.policies import load_policy
     return load_policy(config.model or config.task, **(config.trainer_options.get('model_init_kwargs') or {}))
 
-# %% ../nbs/40_experiment.ipynb #86536be6
+# %% ../nbs/40_experiment.ipynb #9d2d4747
 def about_policy(
     config # `ExperimentConfig`
 ): # (configuration of its model, tokenizer)
@@ -532,7 +532,8 @@ def trainer_config(
         raise ConfigError('recipe', run_name(config), f'arguments that go together: {why}') from error
     for name,needed in NEEDED.items():
         if getattr(args, name)==needed: continue
-        raise ConfigError(name, told.get(name), f'{needed}: a run goes on from its checkpoints, and its metrics have every step')
+        why = 'a run goes on from its checkpoints, and its metrics have every step'
+        raise ConfigError(name, told.get(name), f'{needed}: {why}')
     return args
 
 def make_trainer(config, task, folder):
@@ -547,6 +548,9 @@ def make_trainer(config, task, folder):
     trainer.remove_callback(PrinterCallback) # the bar says it better
     if trainer.accelerator.num_processes!=processes(): # accelerate joins them on GPUs, and on a CPU only when told to
         raise ConfigError('use_cpu', args.use_cpu, f'true where {processes()} processes are launched without GPUs; each would train alone')
+    if not any(p.requires_grad for p in trainer.model.parameters()):
+        expected = 'a model with parameters to train; an adapter is to be merged into its base first'
+        raise ConfigError('model', config.model, expected)
     if trainer.is_fsdp_enabled: vars(model).pop('generate', None) # a small policy's own loop reads whole weights
     return trainer
 

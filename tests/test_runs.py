@@ -13,6 +13,7 @@ from mora.experiment import (ExperimentConfig, as_messages, checkpoints, claimed
                              write_whole)
 from mora.recipes import dry_run
 from mora.settings import make_config
+from mora.study import find_grid, make_jobs, read_grid
 from mora.tables import as_dataset
 
 TINY = dict(steps=3, prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=3, checkpoint_every=1, max_completion_length=40)
@@ -401,6 +402,21 @@ def test_what_cannot_work_is_refused_before_anything_is_written(change, line, su
     for out in (tmp_path / "new" / "run", tmp_path / "there"):
         assert line in refused(out, config)
     assert not (tmp_path / "new").exists() and names(tmp_path / "there") == []
+
+
+def test_the_folder_of_an_adapter_is_no_policy_to_train(tmp_path):
+    lora = dict(r=2, target_modules="all-linear")
+    run_experiment(ExperimentConfig(**TINY | dict(steps=1), lora=lora), tmp_path / "lora")
+    config = ExperimentConfig(**TINY, model=str(tmp_path / "lora" / "model"))
+    with pytest.raises(ConfigError, match="expected a model with parameters to train"):
+        run_experiment(config, tmp_path / "out")
+    assert names(tmp_path) == [n for n in names(tmp_path) if n.startswith("lora")]
+
+
+def test_a_study_refuses_folders_of_others_before_it_begins(tmp_path):
+    put(tmp_path / "grpo-fixed-balanced-s0" / "model" / "mine")
+    with pytest.raises(ConfigError, match="it holds model that no run of mora wrote"):
+        make_jobs(read_grid(find_grid("quick")), [CONFIG], tmp_path)
 
 
 def test_an_error_takes_back_only_what_the_run_wrote(tmp_path, monkeypatch):
