@@ -157,7 +157,7 @@ def last_checkpoint(
     "The latest whole checkpoint."
     return next(filter(is_whole, checkpoints(folder)), None)
 
-# %% ../nbs/40_experiment.ipynb #48fae576
+# %% ../nbs/40_experiment.ipynb #130c38b7
 def whole_parquet(
     file # Path
 )->bool:
@@ -180,7 +180,7 @@ def is_finished(
     if os.path.lexists(folder/'model'): return whole_weights(folder/'model')
     return not checkpoints(folder) # metrics alone, as somebody copied them
 
-# %% ../nbs/40_experiment.ipynb #8699690e
+# %% ../nbs/40_experiment.ipynb #715ae836
 METRICS = ['step', 'split', 'name', 'value', 'seconds'] # columns of metrics.parquet
 WRITTEN = r'config\.yaml|progress|metrics\.parquet|model|README\.md|MODEL_CARD\.md'
 PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # left by a kill
@@ -256,7 +256,7 @@ def check_out(
     except ConfigError: raise
     except (OSError, ValueError, RuntimeError): # too long a name, a null byte, links in a circle
         raise ConfigError(field, str(out), 'the path of a folder') from None
-    if Path(out).is_symlink() and there!=folder:
+    if os.path.islink(out) and there!=folder:
         raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
     return folder
 
@@ -264,7 +264,7 @@ def check_same(config, folder):
     "Raise a `ConfigError` unless `folder` is new, or holds the run of `config` and nothing of others where it writes."
     check_out(folder)
     folder = Path(folder)
-    if not folder.exists(): return
+    if not os.path.exists(folder): return
     finished = False
     if os.path.lexists(folder/'config.yaml'):
         kept,facts = read_config(folder)
@@ -283,7 +283,7 @@ def check_same(config, folder):
         if not os.path.lexists(folder/'config.yaml'): expected += ' (and no config.yaml)'
         raise ConfigError('out', str(folder), expected)
 
-# %% ../nbs/40_experiment.ipynb #5b442dc6
+# %% ../nbs/40_experiment.ipynb #22e207ad
 def discard(
     path, # A checkpoint or a policy in the folder of a run
 ):
@@ -303,7 +303,7 @@ def sweep(
     for c in checkpoints(folder):
         if not is_whole(c): discard(c)
 
-# %% ../nbs/40_experiment.ipynb #02276c77
+# %% ../nbs/40_experiment.ipynb #79937665
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 SAID = re.compile('No space left|Disk quota exceeded|os error (28|122|27|30)') # safetensors
 CUT = re.compile('PytorchStreamWriter failed|inline_container.*unexpected pos') # torch
@@ -362,8 +362,8 @@ def claimed(
 ):
     "`folder` for this process alone; emptied again if it was empty and an error leaves it without a checkpoint."
     folder = Path(folder)
-    new = [d for d in (folder, *folder.parents) if not d.exists()]
     try:
+        new = [d for d in (folder, *folder.parents) if not d.exists()]
         empty = bool(new) or {p.name for p in folder.iterdir()}<={'.lock'}
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder/'.lock', 'a+')
@@ -444,7 +444,7 @@ def run_policy(config):
     from mora.policies import load_policy
     return load_policy(config.model or config.task, **(config.trainer_options.get('model_init_kwargs') or {}))
 
-# %% ../nbs/40_experiment.ipynb #9d2d4747
+# %% ../nbs/40_experiment.ipynb #fe784d07
 def about_policy(
     config # `ExperimentConfig`
 ): # (configuration of its model, tokenizer)
