@@ -157,7 +157,7 @@ def last_checkpoint(
     "The latest whole checkpoint."
     return next(filter(is_whole, checkpoints(folder)), None)
 
-# %% ../nbs/40_experiment.ipynb #130c38b7
+# %% ../nbs/40_experiment.ipynb #03caf839
 def whole_parquet(
     file # Path
 )->bool:
@@ -180,7 +180,7 @@ def is_finished(
     if os.path.lexists(folder/'model'): return whole_weights(folder/'model')
     return not checkpoints(folder) # metrics alone, as somebody copied them
 
-# %% ../nbs/40_experiment.ipynb #715ae836
+# %% ../nbs/40_experiment.ipynb #4773b23b
 METRICS = ['step', 'split', 'name', 'value', 'seconds'] # columns of metrics.parquet
 WRITTEN = r'config\.yaml|progress|metrics\.parquet|model|README\.md|MODEL_CARD\.md'
 PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # left by a kill
@@ -239,7 +239,7 @@ def in_the_way(
     found = []
     for path in folder.iterdir():
         if path.name=='README.md': fine = path.is_file() # it is kept
-        elif re.fullmatch(used, path.name): fine = is_ours(path) and (begun or path.name=='.lock')
+        elif re.fullmatch(used, path.name): fine = is_ours(path) and (begun or path.name in ('.lock', 'progress'))
         else: fine = begun or not re.fullmatch(others, path.name)
         if not fine and os.path.lexists(path): found.append(path.name) # another process may have removed it meanwhile
     return sorted(found)
@@ -283,7 +283,7 @@ def check_same(config, folder):
         if not os.path.lexists(folder/'config.yaml'): expected += ' (and no config.yaml)'
         raise ConfigError('out', str(folder), expected)
 
-# %% ../nbs/40_experiment.ipynb #22e207ad
+# %% ../nbs/40_experiment.ipynb #8e0b8ece
 def discard(
     path, # A checkpoint or a policy in the folder of a run
 ):
@@ -303,7 +303,7 @@ def sweep(
     for c in checkpoints(folder):
         if not is_whole(c): discard(c)
 
-# %% ../nbs/40_experiment.ipynb #79937665
+# %% ../nbs/40_experiment.ipynb #0c1167d0
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 SAID = re.compile('No space left|Disk quota exceeded|os error (28|122|27|30)') # safetensors
 CUT = re.compile('PytorchStreamWriter failed|inline_container.*unexpected pos') # torch
@@ -444,7 +444,7 @@ def run_policy(config):
     from mora.policies import load_policy
     return load_policy(config.model or config.task, **(config.trainer_options.get('model_init_kwargs') or {}))
 
-# %% ../nbs/40_experiment.ipynb #fe784d07
+# %% ../nbs/40_experiment.ipynb #c5cc2145
 def about_policy(
     config # `ExperimentConfig`
 ): # (configuration of its model, tokenizer)
