@@ -11,27 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 import yaml
 from .errors import ConfigError
-from .checks import batch_shape, config_weighting, lora_config, processes
-from .experiment import quiet, run_task, trainer_arguments
+from .checks import batch_shape, config_weighting, processes
+from .experiment import about_policy, check_policy, check_same, empty_policy, quiet, run_task
+from .experiment import trainer_arguments, trainer_config
 
 # %% ../nbs/43_recipes.ipynb #d511cf81
 def shape_of(
     config # `ExperimentConfig`
 ): # (model on the meta device, its configuration, its tokenizer)
     "The model that would be trained, without its weights."
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from mora.policies import POLICIES
-    path = POLICIES/(config.model or config.task)
-    name = str(path if path.exists() else config.model)
-    try: about,tokenizer = AutoConfig.from_pretrained(name),AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as e: raise ConfigError('model', config.model, f'a causal language model that can be found ({str(e).strip().splitlines()[0]})') from e
-    with torch.device('meta'): model = AutoModelForCausalLM.from_config(about)
-    if config.lora:
-        from peft import get_peft_model
-        try: model = get_peft_model(model, lora_config(config))
-        except ValueError as e: raise ConfigError('lora', config.lora, f'modules that {name} has ({str(e).splitlines()[0]})') from e
-    return model,about,tokenizer
+    about,tokenizer = about_policy(config)
+    return empty_policy(config, about),about,tokenizer
 
 # %% ../nbs/43_recipes.ipynb #30e66aa2
 BYTES = dict(float32=4, bfloat16=2, float16=2)
@@ -83,7 +73,9 @@ def tried_rewards(
     table = pd.DataFrame(dict(completion=texts))
     for objective,reward in zip(task.objectives, task.rewards):
         try: table[objective.name] = list(named_reward(reward)(**given))
-        except (RuntimeError, TypeError) as e: raise ConfigError('rewards', objective.name, f'a reward that scores samples ({str(e).splitlines()[0]})') from e
+        except (RuntimeError, TypeError) as e:
+            why = str(e).splitlines()[0]
+            raise ConfigError('rewards', objective.name, f'a reward that scores samples ({why})') from e
     return table
 
 # %% ../nbs/43_recipes.ipynb #e92ff5f4
@@ -122,20 +114,17 @@ def dry_run(
     folder, # Where the run would be kept
 )->str: # A page of text
     "What `mora train` would do: every setting, sizes, samples, memory. Raises `ConfigError` for what would fail."
-    from mora.tasks import hub
+    check_same(config, folder)
     quiet()
     task = run_task(config)
     weighting = config_weighting(config).start(task.objectives)
     needs = weighting.needs
-    with hub(): model,about,tokenizer = shape_of(config)
-    if config.chat and not tokenizer.chat_template: raise ConfigError('chat', True, f'false: {config.model or config.task} has no chat template')
-    texts = [prompt_text(p, tokenizer, config.trainer_options) for p in task.train['prompt'][:]]
-    longest = max(len(ids) for ids in tokenizer(texts)['input_ids'])
+    about,tokenizer,longest = check_policy(config, task)
+    model = empty_policy(config, about)
+    first = prompt_text(task.train[0]['prompt'], tokenizer, config.trainer_options)
     told = trainer_arguments(config, task, needs)
-    from mora.trainer import MultiObjectiveConfig
-    try: MultiObjectiveConfig(**told | dict(output_dir=str(folder), use_cpu=True, bf16=False, fp16=False, report_to='none', deepspeed=None)) # TRL's own checks of what goes together
-    except ConfigError: raise
-    except (ValueError, TypeError, ImportError) as e: raise ConfigError('recipe', config.name, f'arguments that go together: {str(e).strip().splitlines()[0]}') from e
+    here = dict(use_cpu=True, bf16=False, fp16=False, report_to='none', deepspeed=None)
+    trainer_config(config, task, folder, **here) # TRL's own checks of what goes together
     parts = memory(config, model, about, longest, told['max_completion_length'])
     count = lambda only: sum(p.numel() for p in model.parameters() if p.requires_grad or not only)
     table = tried_rewards(task, tokenizer)
@@ -143,7 +132,7 @@ def dry_run(
         'Settings': yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True).strip(),
         'Passed on to TRL': yaml.safe_dump({k: v for k,v in told.items() if k not in asdict(config)}, sort_keys=False).strip(),
         'Work': '\n'.join(workload(config, task, needs)),
-        'First prompt, as the model sees it': texts[0].strip(),
+        'First prompt, as the model sees it': first.strip(),
         'Objectives': '\n'.join(f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to {o.range[1]:g}; weight {w:.3g}'
                                 for o,w in zip(task.objectives, weighting.weights)),
         'Rewards on stand-ins for completions': table.to_string(index=False),

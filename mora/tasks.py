@@ -19,7 +19,6 @@ from .errors import ConfigError,one_of
 from .rewards import AccuracyReward,ClarityReward,ConcisenessReward,last_boxed,objective_of
 from .tables import SPLITS,answers,as_dataset,column_names,prompts,with_columns
 from .tables import find_path,find_source,missing_path,read_hub,read_path
-from .tables import hub # noqa: F401 (imported from here by mora.recipes)
 
 # %% ../nbs/20_tasks.ipynb #700c9573
 NAMES  = dict(Tom='he', Anna='she', Sam='he', Mia='she', Ben='he', Eva='she', Leo='he', Zoe='she') # and how to refer to them

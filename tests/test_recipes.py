@@ -39,7 +39,7 @@ def math_data(tmp_path, monkeypatch):
     data = os.environ.get("MORA_MATH500")
     if not data:
         data = tmp_path / "sums.csv"
-        data.write_text("problem,answer\n" + "\n".join(f"What is {a} plus {b}?,{a + b}" for a in range(1, 8) for b in range(1, 8)))
+        data.write_text("problem,answer\n" + "\n".join(f"What is {a} plus {b}?,{a + b}" for a in range(1, 13) for b in range(1, 13)))
     for name in ("MORA_MATH500", "MORA_MATH_ALGEBRA"):
         monkeypatch.setenv(name, str(data))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
