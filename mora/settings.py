@@ -23,7 +23,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from .errors import ConfigError, in_one_line
 
-# %% ../nbs/38_settings.ipynb #51a06175
+# %% ../nbs/38_settings.ipynb #b42952d2
 MOST_BYTES = 300_000  # of a file
 MOST_SIZE = 1_000_000 # characters and values, those that an alias repeats counted each time
 DEEPEST = 20          # levels of lists and mappings
@@ -89,7 +89,7 @@ Loader.add_implicit_resolver(f'{TAG}int', WHOLE, list('-+0123456789'))
 Loader.add_implicit_resolver(f'{TAG}float', DECIMAL, list('-+.0123456789'))
 Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
 
-# %% ../nbs/38_settings.ipynb #b2a1281f
+# %% ../nbs/38_settings.ipynb #f8619f65
 def why_not_yaml(error)->str:
     "What is wrong with a document, with its line."
     if isinstance(error, RecursionError): return f'more than {DEEPEST} levels'
@@ -185,8 +185,8 @@ class ExperimentConfig:
     num_generations:int = setting(8, 'completions a prompt', least=1, most=10**4)
     learning_rate:float = setting(2e-4, 'learning rate of AdamW', above=0, most=10)
     lr_scheduler:str = setting('constant', 'learning rate schedule: constant, linear, cosine or polynomial')
-    temperature:float = setting(1., 'sampling temperature', least=1e-3, most=1e3)
-    beta:float = setting(0., 'coefficient of the KL term', least=0, most=1e3)
+    temperature:float = setting(1., 'sampling temperature', least=1e-3, most=1000)
+    beta:float = setting(0., 'coefficient of the KL term', least=0, most=1000)
     max_completion_length:int|None = setting(None, "most tokens a completion may have; none: the task's own", least=1, most=10**6)
     validation_every:int|None = setting(None, 'steps between validations; none: every step if the weighting needs it, else test_every', least=1, most=10**7)
     test_every:int = setting(5, 'steps between tests of the policy', least=1, most=10**7)
@@ -227,7 +227,7 @@ def known(
     close = difflib.get_close_matches(str(name)[:100], names, n=3, cutoff=.5)
     raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
 
-# %% ../nbs/38_settings.ipynb #0561933d
+# %% ../nbs/38_settings.ipynb #24d658af
 WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo', 'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
     'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
 
@@ -253,7 +253,7 @@ REFUSED = { # argument of TRL -> what is expected instead
     **_refused('parallelism_config', 'it is not a plain value; the launcher divides the work'),
 }
 
-# %% ../nbs/38_settings.ipynb #ec3325ed
+# %% ../nbs/38_settings.ipynb #a4063ef6
 FILES = ('accelerator_config', 'deepspeed', 'fsdp_config') # where TRL takes a mapping or the path of a file
 
 def union_of(hint)->tuple: return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
