@@ -23,7 +23,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from .errors import ConfigError, in_one_line
 
-# %% ../nbs/38_settings.ipynb #b42952d2
+# %% ../nbs/38_settings.ipynb #30d86b90
 MOST_BYTES = 300_000  # of a file
 MOST_SIZE = 1_000_000 # characters and values, those that an alias repeats counted each time
 DEEPEST = 20          # levels of lists and mappings
@@ -89,7 +89,7 @@ Loader.add_implicit_resolver(f'{TAG}int', WHOLE, list('-+0123456789'))
 Loader.add_implicit_resolver(f'{TAG}float', DECIMAL, list('-+.0123456789'))
 Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
 
-# %% ../nbs/38_settings.ipynb #f8619f65
+# %% ../nbs/38_settings.ipynb #ee58479d
 def why_not_yaml(error)->str:
     "What is wrong with a document, with its line."
     if isinstance(error, RecursionError): return f'more than {DEEPEST} levels'
@@ -224,16 +224,16 @@ def known(
 ): # `name` itself
     "`name` if it is among `names`, else a `ConfigError` with the closest ones first."
     if name in names: return name
-    close = difflib.get_close_matches(str(name)[:100], names, n=3, cutoff=.5)
+    close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=3, cutoff=.5)
     raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
 
-# %% ../nbs/38_settings.ipynb #24d658af
+# %% ../nbs/38_settings.ipynb #8c6d5d38
 WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo', 'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
     'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
 
 SETTINGS_OF = dict(output_dir='--out', max_steps='steps', num_train_epochs='steps', eval_steps='validation_every', eval_strategy='validation_every', test_steps='test_every',
     save_steps='checkpoint_every', lr_scheduler_type='lr_scheduler', gradient_accumulation_steps='prompts', steps_per_generation='minibatches',
-    reward_weights='preset', data_seed='seed', trust_remote_code='--trust-remote-code of mora train') # what TRL calls them: ours
+    reward_weights='preset', data_seed='seed') # what TRL calls them: ours
 
 def _refused(names, why): return dict.fromkeys(names.split(), f'nothing here: {why}')
 
@@ -247,13 +247,18 @@ REFUSED = { # argument of TRL -> what is expected instead
     **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision log_completions_hub_repo',
                'nothing is uploaded while a run trains; upload its folder afterwards'),
     **_refused('do_train do_eval do_predict local_rank', 'it is the command and the launcher that say so'),
+    **_refused('enable_jit_checkpoint', 'SIGTERM stops a run, and the same command goes on from its last checkpoint'),
+    **_refused('dataloader_drop_last', 'evaluations would leave prompts out'),
+    **_refused('neftune_noise_alpha', 'the noise would fall on the completions that a policy writes as well'),
+    **_refused('label_smoothing_factor label_names include_for_metrics batch_eval_metrics length_column_name', 'completions have no labels'),
     **_refused('remove_unused_columns', 'rewards read the columns of the data set'),
     **_refused('multi_objective_aggregation', 'a weighting aggregates; normalize_then_sum is weighting: gdpo'),
     **_refused('auto_find_batch_size', 'it would change the batch; per_device_train_batch_size says what fits'),
     **_refused('parallelism_config', 'it is not a plain value; the launcher divides the work'),
+    'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model may run code of its own',
 }
 
-# %% ../nbs/38_settings.ipynb #a4063ef6
+# %% ../nbs/38_settings.ipynb #a711978c
 FILES = ('accelerator_config', 'deepspeed', 'fsdp_config') # where TRL takes a mapping or the path of a file
 
 def union_of(hint)->tuple: return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -306,7 +311,7 @@ def refuse_remote_code(
     "Raise a `ConfigError` where a model would run code of its own."
     start = options.get('model_init_kwargs')
     if isinstance(start, dict) and start.get('trust_remote_code', False) is not False:
-        raise ConfigError('trust_remote_code', start['trust_remote_code'], 'the flag --trust-remote-code of mora train instead: no file decides that a model may run code of its own')
+        raise ConfigError('trust_remote_code', start['trust_remote_code'], REFUSED['trust_remote_code'])
 
 # %% ../nbs/38_settings.ipynb #e0b39866
 def read_recipe(
