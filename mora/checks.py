@@ -6,8 +6,8 @@
 __all__ = ['MOST_RANK', 'MOST_COMPLETIONS', 'LOSSES', 'CHOICES', 'LEAST', 'MOST_OF', 'PACKAGES', 'SAMPLED', 'RECOMPUTED',
            'CHECKPOINT_OPTIONS', 'SCHEDULERS', 'check_number', 'check_numbers', 'check_texts', 'has_own_policy',
            'check_task', 'check_model', 'reason', 'silent', 'run_rewards', 'check_rewards', 'lora_config', 'check_lora',
-           'check_out', 'leads', 'processes', 'batch_shape', 'check_option', 'check_machine', 'check_generation',
-           'make_arguments', 'check_options', 'config_weighting', 'check_config']
+           'check_layers', 'check_out', 'leads', 'processes', 'batch_shape', 'check_option', 'check_machine',
+           'check_generation', 'make_arguments', 'check_options', 'config_weighting', 'check_config']
 
 # %% ../nbs/39_checks.ipynb #177cfdfd
 import contextlib
@@ -89,6 +89,11 @@ def check_model(
     try: about = AutoConfig.from_pretrained(path, trust_remote_code=start.get('trust_remote_code', False))
     except Exception as e: # every file of a model fails with errors of its own
         raise ConfigError('model', str(config.model or config.task), f'a causal language model with a config.json that can be read ({reason(e)})') from None
+    if config.chat:
+        from transformers import AutoTokenizer
+        try: template = AutoTokenizer.from_pretrained(path).chat_template
+        except Exception: template = True # loading it says what is wrong
+        if not template: raise ConfigError('chat', True, f'false: {config.model or config.task} has no chat template')
     positions = max_positions(about)
     if config.max_completion_length and positions and config.max_completion_length>=positions:
         raise ConfigError('max_completion_length', config.max_completion_length, f'less than the {positions:,} positions of the model, which hold the prompt as well')
@@ -163,7 +168,19 @@ def check_lora(config):
     except Exception as e: raise ConfigError('lora', config.lora, f'an adapter that fits the model ({reason(e)})') from None
     if not trained: raise ConfigError('lora', config.lora, 'an adapter with parameters to train')
 
-# %% ../nbs/39_checks.ipynb #8519bfa0
+def check_layers(
+    config, # `ExperimentConfig`
+    layers, # Of its weighting
+):
+    "Raise a `ConfigError` for layers that the model lacks, where the model is here."
+    from mora.gradients import layer_filter
+    from mora.policies import policy_path
+    from mora.recipes import shape_of
+    if not isinstance(policy_path(config.model or config.task), Path): return
+    with silent(): model = shape_of(config)[0]
+    layer_filter([name for name,p in model.named_parameters() if p.requires_grad], layers)
+
+# %% ../nbs/39_checks.ipynb #f9336b02
 def check_out(
     out,         # Folder to write into
     field='out', # What it was given as, for the error
@@ -206,7 +223,7 @@ def batch_shape(
     if not isinstance(device, int) or isinstance(device, bool) or device<1 or part%device: raise ConfigError('per_device_train_batch_size', device, f'a divisor of the {part} completions that each process takes for a step')
     return dict(per_device_train_batch_size=device, gradient_accumulation_steps=part//device, steps_per_generation=part//device*config.minibatches)
 
-# %% ../nbs/39_checks.ipynb #fa23eab1
+# %% ../nbs/39_checks.ipynb #51bfd213
 LOSSES = ('grpo', 'dr_grpo', 'dapo', 'bnpo', 'cispo', 'sapo', 'luspo', 'vespo', 'rloo')
 CHOICES = dict(loss_type=LOSSES, importance_sampling_level=('token', 'sequence'), scale_rewards=('group', 'batch', 'none', True, False), vllm_mode=('colocate', 'server'),
     torch_compile_mode=('default', 'lite', 'reduce-overhead', 'max-autotune-no-cudagraphs', 'max-autotune'),
@@ -339,8 +356,11 @@ def check_config(
     one_of('algorithm', config.algorithm, list(ESTIMATORS))
     make_estimator(config.algorithm, config.num_generations)
     check_task(config)
-    try: config_weighting(config).start(check_rewards(config))
+    objectives = check_rewards(config)
+    try: weighting = config_weighting(config).start(objectives)
     except ConfigError as e: raise ConfigError('preset', e.value, e.expected) if e.field=='weights' else e from None
+    except Exception as e: raise ConfigError('weighting_options', config.weighting_options, f'options that {config.weighting} takes ({reason(e)})') from None
     batch_shape(config)
     if config.trainer_options: check_options(config, trainer_options(config.trainer_options), here)
     if config.lora: check_lora(config)
+    if getattr(weighting, 'layers', None): check_layers(config, weighting.layers)

@@ -23,7 +23,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from .errors import ConfigError, in_one_line
 
-# %% ../nbs/38_settings.ipynb #30d86b90
+# %% ../nbs/38_settings.ipynb #513391f9
 MOST_BYTES = 300_000  # of a file
 MOST_SIZE = 1_000_000 # characters and values, those that an alias repeats counted each time
 DEEPEST = 20          # levels of lists and mappings
@@ -89,7 +89,7 @@ Loader.add_implicit_resolver(f'{TAG}int', WHOLE, list('-+0123456789'))
 Loader.add_implicit_resolver(f'{TAG}float', DECIMAL, list('-+.0123456789'))
 Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
 
-# %% ../nbs/38_settings.ipynb #ee58479d
+# %% ../nbs/38_settings.ipynb #2d736a27
 def why_not_yaml(error)->str:
     "What is wrong with a document, with its line."
     if isinstance(error, RecursionError): return f'more than {DEEPEST} levels'
@@ -132,8 +132,8 @@ def read_yaml(
 )->dict:   # Text -> value
     "The mapping that a YAML file holds, or a `ConfigError`."
     said = parse_yaml(field, read_text(field, path), str(path))
-    if said is None: raise ConfigError(field, str(path), 'a mapping of settings; it is empty')
-    if not isinstance(said, dict): raise ConfigError(field, str(path), f'a mapping of settings; it holds {KINDS.get(type(said), type(said).__name__)}')
+    if said is None: raise ConfigError(field, None, f'a mapping of settings; {path} is empty')
+    if not isinstance(said, dict): raise ConfigError(field, said, f'a mapping of settings in {path}')
     return said
 
 # %% ../nbs/38_settings.ipynb #33c1d354
@@ -227,7 +227,7 @@ def known(
     close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=3, cutoff=.5)
     raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
 
-# %% ../nbs/38_settings.ipynb #8c6d5d38
+# %% ../nbs/38_settings.ipynb #1f1d337c
 WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo', 'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
     'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
 
@@ -258,7 +258,7 @@ REFUSED = { # argument of TRL -> what is expected instead
     'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model may run code of its own',
 }
 
-# %% ../nbs/38_settings.ipynb #a711978c
+# %% ../nbs/38_settings.ipynb #b67c2de1
 FILES = ('accelerator_config', 'deepspeed', 'fsdp_config') # where TRL takes a mapping or the path of a file
 
 def union_of(hint)->tuple: return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -149,7 +149,7 @@ def grid_configs(
     for outer,block in itertools.product(products(axes), blocks):
         for inner in products(block):
             config = make_config(grid.shared | outer | inner | (overrides or {}))
-            if configs.setdefault(config.name, config)!=config:
+            if configs.setdefault(config.name.lower(), config)!=config: # some file systems do not tell A from a
                 raise ConfigError('label', config.label, f'a different label for each of the two runs called {config.name!r}')
     return list(configs.values())
 
