@@ -23,7 +23,7 @@ from typing import Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from .errors import ConfigError, in_one_line
 
-# %% ../nbs/38_settings.ipynb #513391f9
+# %% ../nbs/38_settings.ipynb #87979c91
 MOST_BYTES = 300_000  # of a file
 MOST_SIZE = 1_000_000 # characters and values, those that an alias repeats counted each time
 DEEPEST = 20          # levels of lists and mappings
@@ -89,7 +89,7 @@ Loader.add_implicit_resolver(f'{TAG}int', WHOLE, list('-+0123456789'))
 Loader.add_implicit_resolver(f'{TAG}float', DECIMAL, list('-+.0123456789'))
 Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
 
-# %% ../nbs/38_settings.ipynb #2d736a27
+# %% ../nbs/38_settings.ipynb #bb6d34fe
 def why_not_yaml(error)->str:
     "What is wrong with a document, with its line."
     if isinstance(error, RecursionError): return f'more than {DEEPEST} levels'
@@ -227,7 +227,7 @@ def known(
     close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=3, cutoff=.5)
     raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
 
-# %% ../nbs/38_settings.ipynb #1f1d337c
+# %% ../nbs/38_settings.ipynb #752bb17b
 WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo', 'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
     'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
 
@@ -258,7 +258,7 @@ REFUSED = { # argument of TRL -> what is expected instead
     'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model may run code of its own',
 }
 
-# %% ../nbs/38_settings.ipynb #b67c2de1
+# %% ../nbs/38_settings.ipynb #7a12d0c7
 FILES = ('accelerator_config', 'deepspeed', 'fsdp_config') # where TRL takes a mapping or the path of a file
 
 def union_of(hint)->tuple: return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -270,9 +270,9 @@ def plain_kinds(
     "What may be given for an argument of TRL."
     kinds = []
     for kind in union_of(hint):
-        kind = get_origin(kind) or kind # list of list[str]
-        if kind is Literal: kind = bool # Literal[False]
-        kinds.append(str if isinstance(kind, type) and issubclass(kind, Enum) else kind)
+        origin = get_origin(kind) or kind # list of list[str]
+        if origin is Literal: kinds += [type(value) for value in get_args(kind)]
+        else: kinds.append(str if isinstance(origin, type) and issubclass(origin, Enum) else origin)
     if name=='scale_rewards': kinds.append(bool)
     as_text = name in FILES or dict not in kinds # elsewhere the text would be JSON
     return tuple(kind for kind in dict.fromkeys(kinds) if kind in KINDS and (as_text or kind is not str))
