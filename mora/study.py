@@ -6,7 +6,7 @@
 __all__ = ['GRID_KEYS', 'OTHERS', 'TRAIN', 'MOST_RUNS', 'EMPTY', 'KERNEL', 'KERNEL_TIMEOUT', 'WORKER_ENVIRONMENT',
            'RAY_ENVIRONMENT', 'PATIENCE', 'ATTEMPTS', 'ENGINES', 'DEEPEST', 'failure', 'check_mapping', 'check_lists',
            'Grid', 'read_mapping', 'read_grid', 'find_grid', 'spelled_out', 'products', 'count_products', 'seed_axis',
-           'grid_configs', 'Job', 'read_notebook', 'check_notebook', 'check_out', 'check_run', 'make_jobs', 'assigned',
+           'grid_configs', 'Job', 'read_notebook', 'check_notebook', 'check_run', 'make_jobs', 'assigned',
            'check_parameters', 'Outcome', 'WarmKernel', 'warm_kernel', 'drop_kernel', 'end_kernels', 'warm_engine',
            'exit_of', 'execute', 'attempt', 'run_job', 'each_outcome', 'outcomes', 'steps_done', 'prepare', 'run_jobs',
            'worker_environment', 'joined_cluster', 'run_on_node', 'ray_outcome', 'each_ray_outcome', 'find_engine',
@@ -16,11 +16,10 @@ __all__ = ['GRID_KEYS', 'OTHERS', 'TRAIN', 'MOST_RUNS', 'EMPTY', 'KERNEL', 'KERN
 import ast, contextlib, functools, importlib.util, itertools, logging, math, os, platform, queue, shutil, sys, tempfile, threading, time
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
-import yaml
 from .errors import ConfigError, one_of
-from .checks import has_own_policy
+from .checks import check_out, has_own_policy
 from .experiment import check_same, checkpoint_step, claimed, columns, is_finished, last_checkpoint, load_run, read_progress, run_task, write_whole
-from .settings import ExperimentConfig, cast, known, make_config, preset_name, read_recipe
+from .settings import ExperimentConfig, cast, known, make_config, preset_name, read_recipe, read_yaml
 from .pareto import Objective
 
 # %% ../nbs/41_study.ipynb #e870f60d
@@ -76,10 +75,7 @@ def read_mapping(
     path # Of a YAML file
 )->dict:
     "What a grid file says."
-    try: said = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError('grid', str(path), f'a YAML file ({failure(error)})') from None
-    return check_mapping('grid', said)
+    return check_mapping('grid', read_yaml('grid', path))
 
 def read_grid(
     path # Of a YAML file
@@ -153,7 +149,7 @@ def grid_configs(
     for outer,block in itertools.product(products(axes), blocks):
         for inner in products(block):
             config = make_config(grid.shared | outer | inner | (overrides or {}))
-            if configs.setdefault(config.name, config)!=config:
+            if configs.setdefault(config.name.lower(), config)!=config: # some file systems do not tell A from a
                 raise ConfigError('label', config.label, f'a different label for each of the two runs called {config.name!r}')
     return list(configs.values())
 
@@ -200,21 +196,6 @@ def check_notebook(
         if name not in has: raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
 
 # %% ../nbs/41_study.ipynb #72809943
-def check_out(
-    out,         # Folder to write into
-    field='out', # What it was given as, for the error
-)->Path: # Absolute
-    "A folder that is there or can be made, or a `ConfigError`."
-    try:
-        folder = Path(out).resolve()
-        there = next(d for d in (folder, *folder.parents) if d.exists())
-    except (OSError, ValueError, RuntimeError): # too long a name, a null byte, links in a circle
-        raise ConfigError(field, str(out), 'the path of a folder') from None
-    if not there.is_dir(): raise ConfigError(field, str(out), f'the path of a folder; {there} is a file')
-    if Path(out).is_symlink() and there!=folder: raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
-    if not os.access(there, os.W_OK | os.X_OK): raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}')
-    return folder
-
 def check_run(
     config, # `ExperimentConfig`
     folder, # Where the run is kept
