@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM
 
-from mora.experiment import quiet, write_whole
+from mora.experiment import quiet
+from mora.folders import write_whole
 from mora.policies import POLICIES, decode, load_policy
 from mora.tasks import load_task
 

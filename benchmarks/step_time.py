@@ -28,7 +28,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from mora.experiment import write_whole
+from mora.folders import write_whole
 from mora.gradients import gramian, objective_jacobian
 from mora.policies import make_policy, make_tokenizer
 from mora.study import WORKER_ENVIRONMENT

@@ -6,9 +6,9 @@
 __all__ = ['MOST_RANK', 'OF_PEFT', 'STARTS', 'MOST_COMPLETIONS', 'LOSSES', 'CHOICES', 'LEAST', 'MOST_OF', 'PACKAGES', 'SAMPLED',
            'RECOMPUTED', 'CHECKPOINT_OPTIONS', 'SCHEDULERS', 'check_number', 'check_numbers', 'check_texts',
            'has_own_policy', 'check_task', 'check_model', 'reason', 'silent', 'run_rewards', 'check_rewards',
-           'lora_config', 'check_lora_values', 'check_lora', 'check_layers', 'check_out', 'leads', 'processes',
-           'batch_shape', 'check_option', 'check_machine', 'check_generation', 'make_arguments', 'check_options',
-           'config_weighting', 'check_config']
+           'lora_config', 'about_policy', 'empty_policy', 'check_lora_values', 'check_lora', 'check_layers', 'leads',
+           'processes', 'batch_shape', 'check_option', 'check_machine', 'check_generation', 'make_arguments',
+           'check_options', 'config_weighting', 'check_config']
 
 # %% ../nbs/39_checks.ipynb #177cfdfd
 import contextlib
@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from typing import get_type_hints
 from unittest.mock import patch
 from .errors import ConfigError, in_one_line, one_of, shown
-from .settings import FILES, KINDS, cast, fit, trainer_options, union_of
+from .settings import FILES, KINDS, cast, fit, read_json, trainer_options, union_of
 
 # %% ../nbs/39_checks.ipynb #2a01152c
 def check_number(
@@ -150,6 +150,42 @@ def lora_config(config):
     try: return LoraConfig(task_type='CAUSAL_LM', **config.lora)
     except Exception as e: raise ConfigError('lora', config.lora, f'arguments of peft.LoraConfig ({reason(e)})') from e
 
+def about_policy(
+    config # `ExperimentConfig`
+): # (configuration of its model, tokenizer)
+    "What a policy is, without its weights; the network is used for a hub id alone."
+    from transformers import AutoConfig, AutoTokenizer
+    from mora.policies import needs_hub, policy_path
+    from mora.tables import hub
+    path = policy_path(config.model or config.task)
+    options = dict(trust_remote_code=False) | (config.trainer_options.get('model_init_kwargs') or {})
+    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir') if k in options}
+    try:
+        with hub() if needs_hub(path) else contextlib.nullcontext():
+            adapter = read_json(Path(path)/'adapter_config.json') # its base is the model then
+            about = AutoConfig.from_pretrained(adapter.get('base_model_name_or_path', path), **shared)
+            return about,AutoTokenizer.from_pretrained(path, **shared)
+    except Exception as error: # every file of a model fails with errors of its own
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError('model', config.model, f'a causal language model that can be found ({why})') from error
+
+def empty_policy(
+    config, # `ExperimentConfig`
+    about,  # Configuration of its model
+): # A model on the meta device, in its adapter if there is one
+    "The model that would be trained, without its weights."
+    import torch
+    from transformers import AutoModelForCausalLM
+    with torch.device('meta'): model = AutoModelForCausalLM.from_config(about)
+    if not config.lora: return model
+    from peft import get_peft_model
+    adapter = lora_config(config)
+    adapter.init_lora_weights = False # some ways to begin look at the weights
+    try: return get_peft_model(model, adapter)
+    except ValueError as error:
+        name,why = config.model or config.task,str(error).splitlines()[0]
+        raise ConfigError('lora', config.lora, f'modules that {name} has ({why})') from error
+
 MOST_RANK = 4096 # of an adapter; more is as large as the matrices themselves
 OF_PEFT = ('auto_mapping', 'base_model_name_or_path', 'peft_type', 'peft_version', 'revision', 'task_type', 'inference_mode',
     'megatron_config', 'megatron_core', 'loftq_config', 'eva_config', 'corda_config', 'lora_ga_config', 'runtime_config')
@@ -180,8 +216,8 @@ def check_lora(config):
     if not isinstance(policy_path(config.model or config.task), Path): return # of the hub: loading it tells
     import torch
     from peft import get_peft_model
-    from mora.recipes import shape_of
-    with silent(): model = shape_of(replace(config, lora={}))[0]
+    bare = replace(config, lora={})
+    with silent(): model = empty_policy(bare, about_policy(bare)[0])
     adapter.init_lora_weights = True # others look at the weights
     try:
         with silent(), torch.device('meta'): trained = [p for p in get_peft_model(model, adapter).parameters() if p.requires_grad]
@@ -195,30 +231,9 @@ def check_layers(
     "Raise a `ConfigError` for layers that the model lacks, where the model is here."
     from mora.gradients import layer_filter
     from mora.policies import policy_path
-    from mora.recipes import shape_of
     if not isinstance(policy_path(config.model or config.task), Path): return
-    with silent(): model = shape_of(config)[0]
+    with silent(): model = empty_policy(config, about_policy(config)[0])
     layer_filter([name for name,p in model.named_parameters() if p.requires_grad], layers)
-
-# %% ../nbs/39_checks.ipynb #5a2979e0
-def check_out(
-    out,         # Folder to write into
-    field='out', # What it was given as, for the error
-)->Path: # Absolute
-    "A folder that is there or can be made, or a `ConfigError`. Nothing is left behind."
-    try:
-        folder = Path(out).resolve()
-        there = next(d for d in (folder, *folder.parents) if d.exists())
-        longest = max(len(os.fsencode(part)) for part in folder.parts)
-    except (OSError, ValueError, RuntimeError): # too long a name, a null byte, links in a circle
-        raise ConfigError(field, str(out), 'the path of a folder') from None
-    if not str(out).strip() or longest>255: raise ConfigError(field, str(out), 'the path of a folder')
-    if not there.is_dir(): raise ConfigError(field, str(out), f'the path of a folder; {there} is a file')
-    if Path(out).is_symlink() and there!=folder:
-        raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
-    try: tempfile.TemporaryFile(dir=there).close()
-    except OSError: raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}') from None
-    return folder
 
 # %% ../nbs/39_checks.ipynb #7601ccbc
 def leads()->bool:

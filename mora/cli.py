@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import get_args
 from . import __version__
 from .errors import ConfigError, in_one_line
-from .checks import check_out, leads
-from .experiment import checkpoint_step, last_checkpoint, run_experiment
+from .checks import leads
+from .experiment import run_experiment
+from .folders import check_out, checkpoint_step, last_checkpoint
 from .settings import WEIGHTINGS, ExperimentConfig, cast, known, make_config, parse_yaml, read_recipe
 
 # %% ../nbs/42_cli.ipynb #3bbffe9e

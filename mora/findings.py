@@ -16,9 +16,9 @@ import jinja2
 from markupsafe import Markup
 from .analysis import find_upward
 from .errors import ConfigError
-from .experiment import write_whole
+from .folders import check_writable, write_whole
 from .report import CSS
-from .study import TRAIN, check_out, read_notebook
+from .study import TRAIN, read_notebook
 
 # %% ../nbs/54_findings.ipynb #a14f3981
 EXPERIMENTS = ['claims', 'leaderboard', 'what_is_inert', 'single_objectives', 'conflict', 'reward_design', 'warm_start', 'sensitivity', 'nonconvex']
@@ -186,7 +186,7 @@ def make_findings(
     "Run the experiments' notebooks on the committed results and gather what they found in one HTML page."
     from joblib import Parallel, delayed
     from tqdm import tqdm
-    target = check_out(figures, 'figures')
+    target = check_writable(figures, 'figures')
     lost = [n for n in experiments if not (Path(folder)/f'{n}.ipynb').exists()]
     if lost: raise ConfigError('results', 'none', f'the folder or file of a study; all of it at once is only in a checkout of mora, as {folder} has no {lost[0]}.ipynb')
     target.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 import yaml
 from .errors import ConfigError
-from .checks import batch_shape, config_weighting, processes
-from .experiment import about_policy, check_policy, check_same, empty_policy, quiet, run_task
+from .checks import about_policy, batch_shape, config_weighting, empty_policy, processes
+from .experiment import check_policy, quiet, run_task
 from .experiment import trainer_arguments, trainer_config
+from .folders import check_same
 
 # %% ../nbs/43_recipes.ipynb #d511cf81
 def shape_of(

@@ -22,9 +22,8 @@ from tqdm import tqdm
 from .analysis import (BY_PRESET, MIN_SEEDS, choice_table, end_points, front_table, hypervolume_table, initial_point,
     load_results, over_seeds, rewarded_objectives, seed_table, spell, study_objectives, vectors)
 from .errors import ConfigError
-from .experiment import write_whole
+from .folders import check_writable, write_whole
 from .plots import COLUMN, in_words, paper_style, save_figure, study_figures
-from .study import check_out
 
 # %% ../nbs/52_report.ipynb #32db2088
 _HEADS = dict(method='Method', preset='Preset', runs='Runs', seeds='Seeds', checkpoints='Checkpoints', on_front='On the front', mean_step='Mean step ↓',
@@ -342,7 +341,7 @@ def make_report(
     progress=False,    # Show a bar
 )->Path: # The page, STUDY_report.html in that folder
     "Draw all figures of a study and gather them with its tables in one self-contained HTML page."
-    results,study,folder = load_results(source),study_name(source),check_out(figures, 'figures')
+    results,study,folder = load_results(source),study_name(source),check_writable(figures, 'figures')
     objectives = study_objectives(results)
     parts = {a:results[results['algorithm']==a] for a in results['algorithm'].unique()}
     for part in parts.values():

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['MOST_BYTES', 'MOST_SIZE', 'DEEPEST', 'WHOLE', 'DECIMAL', 'TAG', 'KINDS', 'WEIGHTINGS', 'SETTINGS_OF', 'REFUSED',
            'FILES', 'LONGEST_NAME', 'DATA_FILES', 'refuse_node', 'Loader', 'why_not_yaml', 'parse_yaml', 'read_text',
-           'read_yaml', 'cast', 'setting', 'ExperimentConfig', 'known', 'union_of', 'plain_kinds', 'fit',
+           'read_yaml', 'read_json', 'cast', 'setting', 'ExperimentConfig', 'known', 'union_of', 'plain_kinds', 'fit',
            'trainer_options', 'refuse_remote_code', 'read_recipe', 'make_config', 'preset_name', 'slug', 'source_name',
            'run_name']
 
 # %% ../nbs/38_settings.ipynb #ce9ac0c8
 import contextlib
 import difflib
+import json
 import hashlib
 import os
 import re
@@ -135,6 +136,14 @@ def read_yaml(
     if said is None: raise ConfigError(field, None, f'a mapping of settings; {path} is empty')
     if not isinstance(said, dict): raise ConfigError(field, said, f'a mapping of settings in {path}')
     return said
+
+def read_json(
+    file # JSON
+)->dict: # Empty if the file is not a whole JSON object
+    "What a JSON file says."
+    try: said = json.loads(Path(file).read_text())
+    except (OSError, ValueError): return {}
+    return said if isinstance(said, dict) else {}
 
 # %% ../nbs/38_settings.ipynb #33c1d354
 KINDS = {int:'a whole number', float:'a number', str:'text', dict:'a mapping {name: value}', list:'a list', type(None):'none', bool:'true or false'}

@@ -17,8 +17,9 @@ import ast, contextlib, functools, importlib.util, itertools, logging, math, os,
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
 from .errors import ConfigError, one_of
-from .checks import check_out, has_own_policy
-from .experiment import check_same, checkpoint_step, claimed, columns, is_finished, last_checkpoint, load_run, read_progress, run_task, write_whole
+from .checks import has_own_policy
+from .experiment import columns, load_run, read_progress, run_task
+from .folders import check_same, check_writable, checkpoint_step, claimed, is_finished, last_checkpoint, write_whole
 from .settings import ExperimentConfig, cast, known, make_config, preset_name, read_recipe, read_yaml
 from .pareto import Objective
 
@@ -201,19 +202,14 @@ def check_run(
     folder, # Where the run is kept
 ):
     "Raise a `ConfigError` for the first thing that would go wrong with a run."
-    try: check_same(config, folder)
-    except ConfigError: raise
-    except Exception as error: raise ConfigError('out', str(folder), f'a folder whose config.yaml can be read ({failure(error)})') from None
+    check_same(config, folder)
     config.validate()
     if not has_own_policy(config): run_task(config) # are the data there, with their columns?
-    if config.model:
-        from mora.policies import policy_path # only here, as it loads torch
-        policy_path(config.model)
 
 def make_jobs(grid, configs, out):
     "A `Job` for every configuration, after checking all of them."
     check_notebook(grid.notebook, [*(f.name for f in fields(ExperimentConfig)), 'folder'])
-    home,jobs = check_out(out),[]
+    home,jobs = check_writable(out),[]
     for config in configs:
         folder = home/config.name
         if folder.parent!=home: raise ConfigError('label', config.label, 'a label that keeps the run in the folder of the study')
