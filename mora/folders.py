@@ -30,7 +30,9 @@ def software()->dict: # Name -> version
     "Versions that a run's numbers depend on."
     import platform
     from importlib.metadata import version
-    return dict(python=platform.python_version()) | {p: version(p) for p in ('torch', 'transformers', 'trl', 'mora')}
+    import mora
+    others = {p: version(p) for p in ('torch', 'transformers', 'trl')}
+    return dict(python=platform.python_version()) | others | dict(mora=mora.__version__)
 
 def commit(
     folder=None, # Anywhere in a checkout; none: where this package is

@@ -551,7 +551,7 @@ def find_engine(name):
     "The engine called so, if it can run here."
     one_of('engine', name, list(ENGINES))
     missing = name=='ray' and importlib.util.find_spec('ray') is None
-    if missing: raise ConfigError('engine', name, "local, as ray is not installed: pip install 'mora[cluster]'")
+    if missing: raise ConfigError('engine', name, "local, as ray is not installed: pip install 'mora-rl[cluster]'")
     return ENGINES[name]
 
 # %% ../nbs/41_study.ipynb #79580fdb

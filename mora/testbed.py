@@ -50,7 +50,7 @@ def make_testbed(
     "The testbed called `name`."
     pymoo_name,options,ranges = PROBLEMS[one_of('problem', name, PROBLEMS)]
     try: from pymoo.problems import get_problem
-    except ImportError: raise ConfigError('problem', name, "pymoo: pip install 'mora[dev]'") from None
+    except ImportError: raise ConfigError('problem', name, "pymoo: pip install 'mora-rl[dev]'") from None
     problem = get_problem(pymoo_name, **options)
     front = problem.pareto_front() # a few of zdt3's points are off its front
     return Testbed(name, problem, tuple(Objective(f'f{k+1}', 'min', r) for k,r in enumerate(ranges)), front[pareto_mask(-front)])

@@ -14,7 +14,7 @@ from mora.cli import main
 from mora.experiment import checkpoint_history, last_checkpoint, load_run, read_progress, run_experiment, tidy
 from mora.study import gather, grid_configs, read_grid
 
-pytest.importorskip('ray', reason="needs ray: pip install 'mora[cluster]'")
+pytest.importorskip('ray', reason="needs ray: pip install 'mora-rl[cluster]'")
 
 def free_ports(n): # asked for together, so that no two are the same
     sockets = [socket.socket() for _ in range(n)]

@@ -1,7 +1,10 @@
 """Setting up shows how far it is, and what pip said where it fails."""
+import configparser
 import io
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -39,3 +42,17 @@ def test_what_pip_said_is_shown_where_it_fails(tmp_path):
 def test_make_says_what_it_can_do():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0 and "make study" in said.stdout and "make lab" in said.stdout
+
+
+def test_every_text_names_the_distribution_and_not_another_project():
+    texts = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    kinds = (".ipynb", ".md", ".py", ".toml", ".ini", ".yaml", ".html", "Makefile")
+    wrong = [name for name in texts if name.endswith(kinds) and name != "tests/test_install.py"
+             and re.search(r"pip install\W+mora(?!-rl)\b", (ROOT / name).read_text(encoding="utf-8"))]
+    assert wrong == []
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "settings.ini")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == settings["DEFAULT"]["lib_name"] == "mora-rl"
+    assert project["description"] == settings["DEFAULT"]["description"] and project["requires-python"] == f">={settings['DEFAULT']['min_python']}"
+    assert project["keywords"] == settings["DEFAULT"]["keywords"].split()

@@ -30,7 +30,7 @@ def make_solver(
         if not isinstance(method, str): return _copied(method, torchjd.Weighting)
         if one_of('method', method, METHODS)=='nashmtl': return _Nash(torchjd.NashMTL(K).weighting, K)
         return {c.lower():getattr(torchjd, c) for c in torchjd.__all__}[f'{method}weighting'](**_required.get(method, {}))
-    except ImportError as e: raise ConfigError('method', method, f"TorchJD with its solvers: pip install 'mora[peers]' ({e.name or e})") from None
+    except ImportError as e: raise ConfigError('method', method, f"TorchJD with its solvers: pip install 'mora-rl[peers]' ({e.name or e})") from None
 
 # %% ../../nbs/16_weighting_gramian.ipynb #f6ed4d2c
 def _copied(weighting, kind):
