@@ -23,7 +23,7 @@ from . import __version__
 from .errors import ConfigError, in_one_line
 from .checks import leads
 from .experiment import run_experiment
-from .folders import check_out, checkpoint_step, last_checkpoint
+from .folders import check_out, check_same, checkpoint_step, last_checkpoint
 from .settings import WEIGHTINGS, ExperimentConfig, cast, known, make_config, parse_yaml, read_recipe
 
 # %% ../nbs/42_cli.ipynb #3bbffe9e
@@ -146,6 +146,7 @@ def do_train(args)->int: # Exit code
         from mora.recipes import dry_run
         if leads(): print(dry_run(config, folder))
         return 0
+    check_same(config, folder)
     if leads(): print(f'{config.name} in {folder}', flush=True)
     try: run = run_experiment(config, folder, progress=True)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from .checks import about_policy, batch_shape, config_weighting, empty_policy, has_own_policy, leads, lora_config, processes, run_rewards
+from .checks import about_policy, batch_shape, config_weighting, empty_policy, has_own_policy, leads, lora_config, processes, reason, run_rewards
 from .errors import ConfigError
 from .folders import METRICS, check_same, checkpoint_history, checkpoint_step, claimed, commit, discard, is_finished, last_checkpoint
 from .folders import read_config, save_config, software, sweep, whole_parquet, write_whole
@@ -122,8 +122,7 @@ def trainer_config(
     try: args = MultiObjectiveConfig(output_dir=str(folder), **told | changes)
     except ConfigError: raise
     except (ValueError, TypeError, ImportError) as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError('recipe', run_name(config), f'arguments that go together: {why}') from error
+        raise ConfigError('recipe', run_name(config), f'arguments that go together: {reason(error)}') from error
     return args
 
 def make_trainer(config, task, folder):
@@ -133,8 +132,12 @@ def make_trainer(config, task, folder):
     weighting = config_weighting(config)
     args = trainer_config(config, task, folder)
     model,tokenizer = run_policy(config) # after the arguments: they say whether each process needs all of it
-    trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, dict(validation=task.validation, test=task.test), weighting=weighting, processing_class=tokenizer,
-        peft_config=lora_config(config) if config.lora else None)
+    held_out = dict(validation=task.validation, test=task.test)
+    further = dict(weighting=weighting, processing_class=tokenizer, peft_config=lora_config(config) if config.lora else None)
+    try: trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, held_out, **further)
+    except ConfigError: raise
+    except (ValueError, TypeError, ImportError) as error: # what TRL finds out about model and arguments
+        raise ConfigError('recipe', run_name(config), f'a model and arguments that go together: {reason(error)}') from error
     trainer.remove_callback(PrinterCallback) # the bar says it better
     if trainer.accelerator.num_processes!=processes(): # accelerate joins them on GPUs, and on a CPU only when told to
         raise ConfigError('use_cpu', args.use_cpu, f'true where {processes()} processes are launched without GPUs; each would train alone')

@@ -310,7 +310,7 @@ def trainer_options(
         known(name, [*ours, *(f.name for f in fields(MultiObjectiveConfig) if f.init)], value)
         if name in ours: raise ConfigError(name, value, f'the setting {name} instead, beside trainer_options')
         if name in SETTINGS_OF: raise ConfigError(name, value, f'the setting {SETTINGS_OF[name]} instead')
-        if name in REFUSED: raise ConfigError(name, value, REFUSED[name])
+        if name in REFUSED: raise ConfigError(name, '(hidden)' if 'token' in name else value, REFUSED[name])
         fitted[name] = fit(name, value, kinds[name])
     return fitted
 

@@ -200,20 +200,25 @@ def check_notebook(
 def check_run(
     config, # `ExperimentConfig`
     folder, # Where the run is kept
+    here,   # Also that this machine has what it needs
 ):
     "Raise a `ConfigError` for the first thing that would go wrong with a run."
     check_same(config, folder)
-    config.validate()
+    config.validate(here)
     if not has_own_policy(config): run_task(config) # are the data there, with their columns?
 
-def make_jobs(grid, configs, out):
+def make_jobs(
+    grid,      # A `Grid`
+    configs,   # `ExperimentConfig`s
+    out,       # Folder of the runs
+    here=True, # Whether this machine trains them
+)->list: # Of `Job`s
     "A `Job` for every configuration, after checking all of them."
     check_notebook(grid.notebook, [*(f.name for f in fields(ExperimentConfig)), 'folder'])
     home,jobs = check_writable(out),[]
     for config in configs:
         folder = home/config.name
-        if folder.parent!=home: raise ConfigError('label', config.label, 'a label that keeps the run in the folder of the study')
-        check_run(config, folder)
+        check_run(config, folder, here)
         jobs.append(Job(config.name, grid.notebook, folder, asdict(config) | dict(folder=str(folder)), config.steps))
     return jobs
 
@@ -567,7 +572,7 @@ def run_study(
     each = find_engine(engine)
     if engine=='local': workers = workers or 2
     worker_environment()
-    jobs = make_jobs(grid, grid_configs(grid, seeds, overrides), out)
+    jobs = make_jobs(grid, grid_configs(grid, seeds, overrides), out, here=engine=='local')
     todo = [prepare(j) for j in jobs if not j.finished]
     print(f'{grid.name}: {len(jobs)} runs in {out}, {len(jobs)-len(todo)} finished before, {sum(j.begun>0 for j in todo)} to go on with; {workers or "one on each CPU of the cluster"} at a time', flush=True)
     try: ended = run_jobs(todo, workers, each) if todo else []

@@ -4,9 +4,11 @@ import pytest
 import torch
 from test_trainer import policy, rewards, settings
 
+from mora.errors import ConfigError
+from mora.pareto import Objective
 from mora.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
-from mora.weighting.core import weighting_names
+from mora.weighting.core import make_weighting, weighting_names
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,13 @@ def test_resumes_what_depends_on_log_ratios_or_values(task, tmp_path, name):
     assert resumed.weighting.state_dict() == straight.weighting.state_dict()
     for (n, a), b in zip(straight.model.named_parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b), n
+
+
+WRONG = [("gradient", "mu", True), ("gradient", "refresh", True), ("gradient", "rank", 0), ("hypervolume", "gain_scale", True), ("gramian", "magnitude", "yes"),
+         ("dynaopt", "seed", None), ("dynaopt", "seed", -1), ("dynaopt", "history", True), ("ctwa", "eta", True), ("rvpo", "risk", True), ("frontier", "floor", True)]
+
+
+@pytest.mark.parametrize("name, option, value", WRONG, ids=str)
+def test_an_option_of_another_kind_is_named(name, option, value):
+    with pytest.raises(ConfigError, match=f"^{option}: got {value!r}"):
+        make_weighting(name, **{option: value}).start([Objective("a"), Objective("b")])

@@ -32,7 +32,8 @@ def by_name(
     for n in given: one_of(field, n, names)
     if value is not None and not isinstance(value, dict): values = [value]*len(names)
     else: values = [given.get(n, d) for n,d in zip(names, np.broadcast_to(default, len(names)).tolist(), strict=True)]
-    if all(isinstance(v, (int, float)) and math.isfinite(v) for v in values): return np.array(values, float)
+    number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+    if all(map(number, values)): return np.array(values, float)
     raise ConfigError(field, value, 'a number, or numbers by objective name')
 
 def _named(what, objectives, values): return {f'{what}/{o.name}':x for o,x in zip(objectives, values.tolist(), strict=True) if not math.isnan(x)}
@@ -258,6 +259,7 @@ class DynaoptWeighting(Weighting):
     ):
         super().__init__(weights, on)
         self.gamma,self.history = _number('gamma', gamma, 1e-300, 1, 'a number above 0, below 1'),_count('history', history)
+        if type(seed) is not int or not 0<=seed<2**32: raise ConfigError('seed', seed, 'a whole number from 0 to 4294967295')
         self.seed = seed
 
     def start(self, objectives, reference=None):

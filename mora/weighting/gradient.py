@@ -58,12 +58,12 @@ def floored(
 # %% ../../nbs/12_weighting_gradient.ipynb #7366c9da
 def _number(field, value, low, high, expected):
     "`value` if it is a number in [low, high)."
-    if isinstance(value, (int, float)) and low<=value<high: return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and low<=value<high: return value
     raise ConfigError(field, value, expected)
 
 def _count(field, value):
     "`value` if it is a whole number above 0."
-    if isinstance(value, int) and value>0: return value
+    if isinstance(value, int) and not isinstance(value, bool) and value>0: return value
     raise ConfigError(field, value, 'a whole number of at least 1')
 
 def _layers(layers):
@@ -71,7 +71,7 @@ def _layers(layers):
     if isinstance(layers, str):
         try: re.compile(layers)
         except re.error as e: raise ConfigError('layers', layers, f'a regular expression ({e})') from None
-    elif layers is not None and not (isinstance(layers, (list, tuple, range)) and len(layers) and all(isinstance(i, int) and i>=0 for i in layers)):
+    elif layers is not None and not (isinstance(layers, (list, tuple, range)) and len(layers) and all(type(i) is int and i>=0 for i in layers)):
         raise ConfigError('layers', layers, 'nothing, a regular expression, or a list of layer numbers')
     return layers if layers is None or isinstance(layers, str) else list(layers)
 

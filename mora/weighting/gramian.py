@@ -132,6 +132,7 @@ class GramianWeighting(Weighting):
     ):
         super().__init__(weights, on)
         make_solver(method, 2) # tell early
+        one_of('magnitude', magnitude, [True, False])
         self.method,self.magnitude = copy.deepcopy(method),magnitude
         self.smooth = _number('smooth', smooth, 0, 1, 'a number from 0 to below 1')
         self.floor = _number('floor', floor, 0, 1, 'a number from 0 to below 1')

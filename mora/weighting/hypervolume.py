@@ -75,5 +75,5 @@ class HypervolumeWeighting(Weighting):
 
 def _positive(gain_scale, default):
     if gain_scale is None: return default
-    if isinstance(gain_scale, (int, float)) and 0<gain_scale<math.inf: return float(gain_scale)
+    if isinstance(gain_scale, (int, float)) and not isinstance(gain_scale, bool) and 0<gain_scale<math.inf: return float(gain_scale)
     raise ConfigError('gain_scale', gain_scale, 'a number above 0, or nothing')
