@@ -36,7 +36,11 @@ __all__ = sorted(_HOME)
 # %% ../nbs/99_api.ipynb #f892eeea
 def __getattr__(name):
     if name not in _HOME: raise AttributeError(f"module 'mora' has no attribute {name!r}")
-    return getattr(importlib.import_module(f'mora.{_HOME[name]}'), name)
+    try: return getattr(importlib.import_module(f'mora.{_HOME[name]}'), name)
+    except ModuleNotFoundError as e:
+        missing,extra = e.name.partition('.')[0],'trl' if _HOME[name] in ('trainer', 'live') else 'study'
+        if missing=='mora': raise
+        raise ImportError(f"mora.{name} needs {missing}: pip install 'mora-rl[{extra}]'") from e
 
 def __dir__(): return __all__
 
