@@ -27,7 +27,8 @@ WEIGHTINGS = {
     "gradient, exact": ["--weighting", "gradient"],
     "gradient, sketch": ["--weighting", "gradient", "--weighting-options", "{gradients: sketch}"],
 }
-SETTINGS = ["--steps", "12", "--prompts", "4", "--num-generations", "4", "--minibatches", "2", "--num-iterations", "2", "--validation-size", "4",
+STEPS = 12
+SETTINGS = ["--steps", str(STEPS), "--prompts", "4", "--num-generations", "4", "--minibatches", "2", "--num-iterations", "2", "--validation-size", "4",
             "--test-size", "4", "--test-every", "2", "--checkpoint-every", "1", "--max-completion-length", "40", "--use-cpu", "true"]
 
 
@@ -59,15 +60,16 @@ def kill_once(folder, words, due):
     return True
 
 
-def after(seconds):
-    "True once `seconds` have passed."
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
+def at_step(folder, step, delay=0.0):
+    "True once the run in `folder` has done `step` steps, and `delay` seconds have passed since."
+    reached = []
 
+    def due():
+        if not reached and (read_progress(folder) or 0) >= step:
+            reached.append(time.monotonic())
+        return bool(reached) and time.monotonic() >= reached[0] + delay
 
-def at_step(folder, step):
-    "True once the run in `folder` has done `step` steps."
-    return lambda: (read_progress(folder) or 0) >= step
+    return due
 
 
 def same(a, b):
@@ -85,7 +87,7 @@ def campaign(name, kills, folder, rng, kills_a_run=3, progress=lambda: None):
     while sum(r["kills"] for r in rows) < kills:
         killed, wanted = 0, min(kills_a_run, kills - sum(r["kills"] for r in rows))
         run = folder / f"run-{len(rows)}"
-        while killed < wanted and kill_once(run, words, after(rng.uniform(0.2, 1) * duration)):
+        while killed < wanted and kill_once(run, words, at_step(run, rng.randrange(read_progress(run) or 0, STEPS), rng.uniform(0, 2) * duration / STEPS)):
             killed += 1
             progress()
         finish(run, words)
