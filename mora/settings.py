@@ -231,10 +231,11 @@ def known(
     names,    # The names that exist
     value=None, # What it was set to, for the error
 ): # `name` itself
-    "`name` if it is among `names`, else a `ConfigError` with the closest ones first."
+    "`name` if it is among `names`, else a `ConfigError` with the closest one."
     if name in names: return name
-    close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=3, cutoff=.5)
-    raise ConfigError(name, value, (f'a known setting, such as {" or ".join(close)}' if close else 'a known setting: one of '+', '.join(names)))
+    close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=1, cutoff=.5)
+    known_ones = f', such as {close[0]}' if close else ': one of ' + ', '.join(names)
+    raise ConfigError(name, value, f'a known setting{known_ones}')
 
 # %% ../nbs/38_settings.ipynb #752bb17b
 WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo', 'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
