@@ -72,6 +72,12 @@ def at_step(folder, step, delay=0.0):
     return due
 
 
+def moment(folder, rng, duration):
+    "A random moment between now and the end of the run in `folder`, which takes `duration` seconds in all."
+    step = rng.randint(min(read_progress(folder) or 0, STEPS - 1), STEPS - 1)
+    return at_step(folder, step, rng.uniform(0, 2) * duration / STEPS)
+
+
 def same(a, b):
     "Whether two finished runs are equal bit for bit, but for wall time."
     metrics = [pd.read_parquet(Path(f) / "metrics.parquet").drop(columns="seconds") for f in (a, b)]
@@ -87,7 +93,7 @@ def campaign(name, kills, folder, rng, kills_a_run=3, progress=lambda: None):
     while sum(r["kills"] for r in rows) < kills:
         killed, wanted = 0, min(kills_a_run, kills - sum(r["kills"] for r in rows))
         run = folder / f"run-{len(rows)}"
-        while killed < wanted and kill_once(run, words, at_step(run, rng.randrange(read_progress(run) or 0, STEPS), rng.uniform(0, 2) * duration / STEPS)):
+        while killed < wanted and kill_once(run, words, moment(run, rng, duration)):
             killed += 1
             progress()
         finish(run, words)
