@@ -12,10 +12,11 @@ __all__ = ['MOST_BYTES', 'MOST_SIZE', 'DEEPEST', 'WHOLE', 'DECIMAL', 'TAG', 'KIN
 # %% ../nbs/38_settings.ipynb #ce9ac0c8
 import contextlib
 import difflib
-import json
 import hashlib
+import json
 import os
 import re
+import stat
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -117,6 +118,7 @@ def read_text(
 )->str:
     "A file of UTF-8 text, or a `ConfigError`."
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode): raise ValueError('a pipe, which may never end')
         with open(path, 'rb') as file: data = file.read(MOST_BYTES+1)
         if len(data)>MOST_BYTES: raise ValueError(f'more than {MOST_BYTES:,} bytes')
         return data.decode('utf-8-sig')

@@ -1,4 +1,5 @@
 """No malformed setting ends in a traceback, a hang or a run: one line with field, value and what is allowed, exit code 2, nothing left on disk."""
+import os
 import json
 from pathlib import Path
 
@@ -370,3 +371,8 @@ def test_any_label(place, capsys):
     (folder,) = (place / "runs").iterdir()
     assert folder.name.isascii() and folder.name.startswith("grpo-_.._two_lines_x_") and read_config(folder)[0].label == label
     assert load_run(folder).config.name == folder.name
+
+
+def test_a_pipe_is_not_waited_for(place, capsys):
+    os.mkfifo(place / "pipe")
+    refused(capsys, place, ["train", "--config", str(place / "pipe")], "config", "a pipe")
