@@ -118,7 +118,7 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "lora a list": (dict(lora=[4]), "lora", "a mapping"),
     "chat without a template": (dict(chat=True), "chat", "no chat template"),
     "layers missing": (dict(weighting="gradient", weighting_options=dict(layers="nowhere")), "layers", "the model has"),
-    "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "weighting_options", "dynaopt takes"),
+    "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "seed", "a whole number from 0"),
     "weighting option unknown": (dict(weighting_options=dict(speed=1)), "option of fixed", "one of"),
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
     "minibatches odd": (dict(minibatches=3), "prompts", "3 minibatches"),
