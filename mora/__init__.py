@@ -33,10 +33,52 @@ _PUBLIC = dict(
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
+# %% ../nbs/99_api.ipynb #96c28809
+def _comments(source):
+    "What the comments of a source say: name at the start of a line -> comment; under `return`, that of the last line of a signature."
+    import io
+    import textwrap
+    import tokenize
+    said,first = {},{}
+    for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(source)).readline):
+        line = token.start[0]
+        if token.type==tokenize.OP and token.string==')' and line not in first: first[line] = 'return'
+        if token.type==tokenize.NAME: first.setdefault(line, token.string)
+        if token.type==tokenize.COMMENT and line in first: said.setdefault(first[line], token.string.lstrip('# '))
+        if first.get(line)=='return' and token.type==tokenize.NEWLINE: break
+    return said
+
+def _sections(
+    obj # A function or a class
+)->str:
+    "Its parameters and what it returns, in numpy's style; empty if nothing is said of them."
+    import inspect
+    own = vars(obj) if inspect.isclass(obj) else {}
+    fields = {name: f for name,f in own.get('__dataclass_fields__', {}).items() if name in own.get('__annotations__', {})}
+    ours = [c for c in getattr(obj, '__mro__', ()) if c.__module__.startswith('mora.') and '__init__' in vars(c)]
+    maker = obj if fields or not own else vars(ours[0])['__init__'] if ours else None
+    if not inspect.isfunction(maker) and not fields: return ''
+    said = _comments(inspect.getsource(maker))
+    described = {name: f.metadata.get('help') or said.get(name) for name,f in fields.items()}
+    if not fields: described = {name: said.get(name) for name in inspect.signature(maker).parameters}
+    lines = [line for name,text in described.items() if text for line in (name, f'    {text}')]
+    parts = [['Parameters', '----------', *lines]] if lines else []
+    if not own and 'return' in said: parts.append(['Returns', '-------', said['return']])
+    return '\n\n'.join('\n'.join(part) for part in parts)
+
+def _with_sections(obj):
+    "Add the sections to a docstring, once."
+    doc = getattr(obj, '__doc__', None)
+    if not (isinstance(obj, type) or hasattr(obj, '__code__')) or not doc or '\n----' in doc: return obj
+    try: sections = _sections(obj)
+    except (OSError, TypeError, SyntaxError): return obj # no source beside the code
+    if sections: obj.__doc__ = f'{doc}\n\n{sections}'
+    return obj
+
 # %% ../nbs/99_api.ipynb #f892eeea
 def __getattr__(name):
     if name not in _HOME: raise AttributeError(f"module 'mora' has no attribute {name!r}")
-    try: return getattr(importlib.import_module(f'mora.{_HOME[name]}'), name)
+    try: return _with_sections(getattr(importlib.import_module(f'mora.{_HOME[name]}'), name))
     except ModuleNotFoundError as e:
         missing,extra = e.name.partition('.')[0],'trl' if _HOME[name] in ('trainer', 'live') else 'study'
         if missing=='mora': raise
