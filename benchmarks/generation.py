@@ -1,4 +1,4 @@
-"""Decoding by `mora.policies.decode` against the loop of transformers, in turn, in one process.
+"""Decoding by `mora.study.policies.decode` against the loop of transformers, in turn, in one process.
 
     python benchmarks/generation.py            the committed table: 128 sampled and 300 greedy completions of the embedded policy
     python benchmarks/generation.py --repeats 20
@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from transformers import AutoModelForCausalLM
 
-from mora.experiment import quiet
-from mora.folders import write_whole
-from mora.policies import POLICIES, decode, load_policy
-from mora.tasks import load_task
+from mora.study.run import quiet
+from mora.study.folders import write_whole
+from mora.study.policies import POLICIES, decode, load_policy
+from mora.study.tasks import load_task
 
 
 def run(model, tokenizer, prompts, sampled, own, seed):

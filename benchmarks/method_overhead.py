@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from step_time import WORKER_ENVIRONMENT, MultiObjectiveConfig, MultiObjectiveTrainer, PrinterCallback, Stopwatch, Turns, settings_of, silence, take_turns
 
-from mora.folders import write_whole
+from mora.study.folders import write_whole
 from mora.weighting.core import make_weighting, weighting_names
 
 # what the leaderboard runs under a label of its own, or with other than default options

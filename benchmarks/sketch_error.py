@@ -21,7 +21,7 @@ import transformers
 from tqdm import tqdm
 from trl.trainer.utils import split_tensor_dict
 
-from mora.experiment import ExperimentConfig, make_trainer, run_task
+from mora.study.run import ExperimentConfig, make_trainer, run_task
 from mora.gradients import GradientSketch, clip_gramian, gramian, objective_jacobian, sketched_gradients, watched_modules, without_zeros
 from mora.trainer import MultiObjectiveTrainer
 from mora.training.evidence import trainable

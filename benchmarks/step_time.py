@@ -28,11 +28,11 @@ from datasets import Dataset
 from transformers import PrinterCallback, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from mora.folders import write_whole
+from mora.study.folders import write_whole
 from mora.gradients import gramian, objective_jacobian
-from mora.policies import make_policy, make_tokenizer
-from mora.study import WORKER_ENVIRONMENT
-from mora.tasks import load_task
+from mora.study.policies import make_policy, make_tokenizer
+from mora.study.grid import WORKER_ENVIRONMENT
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.training.evidence import trainable
 from mora.weighting.core import FixedWeighting

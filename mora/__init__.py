@@ -16,20 +16,20 @@ _PUBLIC = dict(
     pareto='Objective ParetoArchive dominates hypervolume hypervolume_gain igd_plus pareto_mask',
     rewards='AccuracyReward ConcisenessReward ClarityReward',
     advantages='grpo rloo reinforce reinforce_plus_plus make_estimator',
-    tasks='Task load_task load_dataset_task',
-    policies='load_policy',
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
     live='LiveView',
-    experiment='ExperimentConfig Run run_experiment load_run',
-    study='gather',
-    analysis='load_results',
-    report='make_report',
 ) | {'weighting.core': 'PRESETS Weighting FixedWeighting check_weighting make_weighting weighting_names',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
      'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
      'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting LagrangianWeighting SafeRlhfWeighting',
-     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting'}
+     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
+     'study.tasks': 'Task load_task load_dataset_task',
+     'study.policies': 'load_policy',
+     'study.run': 'ExperimentConfig Run run_experiment load_run',
+     'study.grid': 'gather',
+     'study.analysis': 'load_results',
+     'study.report': 'make_report'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
@@ -93,14 +93,14 @@ if TYPE_CHECKING:
         Objective, ParetoArchive, dominates, hypervolume, hypervolume_gain, igd_plus, pareto_mask)
     from mora.rewards import AccuracyReward, ConcisenessReward, ClarityReward
     from mora.advantages import grpo, rloo, reinforce, reinforce_plus_plus, make_estimator
-    from mora.tasks import Task, load_task, load_dataset_task
-    from mora.policies import load_policy
+    from mora.study.tasks import Task, load_task, load_dataset_task
+    from mora.study.policies import load_policy
     from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
     from mora.live import LiveView
-    from mora.experiment import ExperimentConfig, Run, run_experiment, load_run
-    from mora.study import gather
-    from mora.analysis import load_results
-    from mora.report import make_report
+    from mora.study.run import ExperimentConfig, Run, run_experiment, load_run
+    from mora.study.grid import gather
+    from mora.study.analysis import load_results
+    from mora.study.report import make_report
     from mora.weighting.core import (
         PRESETS, Weighting, FixedWeighting, check_weighting, make_weighting, weighting_names)
     from mora.weighting.hypervolume import HypervolumeWeighting

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from mora.experiment import read_progress
+from mora.study.run import read_progress
 
 WEIGHTINGS = {
     "fixed": [],
@@ -34,7 +34,7 @@ SETTINGS = ["--steps", str(STEPS), "--prompts", "4", "--num-generations", "4", "
 
 def start(folder, words):
     "`mora train` in a process group of its own."
-    command = [sys.executable, "-m", "mora.cli", "train", "--out", str(folder), *SETTINGS, *words]
+    command = [sys.executable, "-m", "mora.study.cli", "train", "--out", str(folder), *SETTINGS, *words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-import mora.cli
-import mora.experiment as experiment
+import mora.study.cli
+import mora.study.run as experiment
 
 
 def main(folder, words):
@@ -24,7 +24,7 @@ def main(folder, words):
         return trainers[0]
 
     experiment.make_trainer = kept
-    code = mora.cli.main(words)
+    code = mora.study.cli.main(words)
     trainer, rank = trainers[0], os.environ["RANK"]
     told = dict(vectors=vectors, state={k: v.state_dict() for k, v in trainer.stateful.items()}, mine=len(trainer.get_eval_dataloader("validation")),
                 parameters=torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).tolist())

@@ -16,8 +16,8 @@ from accelerate.state import DistributedType, PartialState
 from torch.distributed.tensor import DTensor
 
 from mora.errors import ConfigError
-from mora.policies import make_policy, make_tokenizer
-from mora.tasks import load_task
+from mora.study.policies import make_policy, make_tokenizer
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.weighting.core import make_weighting
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 import papermill
 import pytest
-from mora.claims import SEEDS, VERDICTS, claim_pairs, claims_table, demo_grid
+from mora.study.claims import SEEDS, VERDICTS, claim_pairs, claims_table, demo_grid
 
 ROOT = Path(__file__).parents[1]
 

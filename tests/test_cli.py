@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import mora
-from mora.cli import main
-from mora.settings import WEIGHTINGS
+from mora.study.cli import main
+from mora.study.settings import WEIGHTINGS
 from mora.weighting.core import weighting_names
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ def run(capsys, *words):
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["study", "--help"], ["report", "--help"]])
 def test_help_has_examples_and_loads_little(words):
-    said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.cli import main; main()", *words], capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.study.cli import main; main()", *words], capture_output=True, text=True)
     assert said.returncode == 0 and "examples:\n  mora " in said.stdout
     assert not any(f"| {package}\n" in said.stderr.replace("|  ", "| ") for package in ("torch", "pandas", "transformers", "trl"))
     if words[0] == "train":
@@ -41,7 +41,7 @@ def test_weightings_of_the_help():
     assert list(WEIGHTINGS) == weighting_names()
 
 
-@pytest.mark.parametrize("words", [["-m", "mora"], ["-m", "mora.cli"], ["-c", "import sys; from mora.cli import main; sys.exit(main())"]])
+@pytest.mark.parametrize("words", [["-m", "mora"], ["-m", "mora.study.cli"], ["-c", "import sys; from mora.study.cli import main; sys.exit(main())"]])
 def test_version(words):
     said = subprocess.run([sys.executable, *words, "--version"], capture_output=True, text=True)
     assert said.returncode == 0 and said.stdout == f"mora {mora.__version__}\n"
@@ -111,7 +111,7 @@ def test_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
 
 
 def test_hub_id_without_network(tmp_path):
-    said = subprocess.run([sys.executable, "-c", "from mora.cli import main; import sys; sys.exit(main())", "train", "--task", "no-such-owner/no-such-data", "--model", "embedded"],
+    said = subprocess.run([sys.executable, "-c", "from mora.study.cli import main; import sys; sys.exit(main())", "train", "--task", "no-such-owner/no-such-data", "--model", "embedded"],
         capture_output=True, text=True, cwd=tmp_path, env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PATH": "/usr/bin:/bin"})
     assert said.returncode == 2 and "task: got 'no-such-owner/no-such-data'" in said.stderr and len(said.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()

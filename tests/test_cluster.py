@@ -10,9 +10,9 @@ import psutil
 import pytest
 import yaml
 from test_study import ROOT, TINY, interrupted, numbers, start
-from mora.cli import main
-from mora.experiment import checkpoint_history, last_checkpoint, load_run, read_progress, run_experiment, tidy
-from mora.study import gather, grid_configs, read_grid
+from mora.study.cli import main
+from mora.study.run import checkpoint_history, last_checkpoint, load_run, read_progress, run_experiment, tidy
+from mora.study.grid import gather, grid_configs, read_grid
 
 pytest.importorskip('ray', reason="needs ray: pip install 'mora-rl[cluster]'")
 

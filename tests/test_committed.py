@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from mora.experiment import make_trainer, run_task, software, tidy
-from mora.study import find_grid, grid_configs, read_grid
+from mora.study.run import make_trainer, run_task, software, tidy
+from mora.study.grid import find_grid, grid_configs, read_grid
 
 DATA = Path(__file__).parent.parent / "data"
 STEPS = 5

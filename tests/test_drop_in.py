@@ -11,8 +11,8 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.rewards import get_repetition_penalty_reward, get_soft_overlong_punishment
 
 from mora.errors import ConfigError
-from mora.policies import make_tokenizer
-from mora.tasks import load_task
+from mora.study.policies import make_tokenizer
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 
 torch.set_num_threads(1)

@@ -5,10 +5,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mora.cli import main
+from mora.study.cli import main
 from mora.errors import ConfigError
-from mora.experiment import ExperimentConfig
-from mora.study import MOST_RUNS, Grid, grid_configs, make_jobs, read_grid
+from mora.study.run import ExperimentConfig
+from mora.study.grid import MOST_RUNS, Grid, grid_configs, make_jobs, read_grid
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ROOT / "nbs" / "experiments" / "train.ipynb"

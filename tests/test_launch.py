@@ -9,15 +9,15 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from mora.cli import main
-from mora.experiment import last_checkpoint, load_run, read_progress, run_experiment
-from mora.settings import make_config
+from mora.study.cli import main
+from mora.study.run import last_checkpoint, load_run, read_progress, run_experiment
+from mora.study.settings import make_config
 
 TESTS = Path(__file__).parent
 ENV = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 TINY = dict(prompts=2, num_generations=4, validation_size=5, test_size=3, test_every=2, checkpoint_every=2, steps=6, weighting="hypervolume", use_cpu=True)  # two processes cannot halve 5 or 3
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/ddp.yaml", "--num_processes", "2", "--main_process_port", "0", "-m", "mora.cli"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/ddp.yaml", "--num_processes", "2", "--main_process_port", "0", "-m", "mora.study.cli"]
 
 
 def words(settings):
@@ -61,7 +61,7 @@ def test_two_processes_one_run_and_killed_it_goes_on(tmp_path):
         pd.testing.assert_series_equal(load_run(tmp_path / "whole").values(split).loc[0].dropna(), one.values(split).loc[0].dropna())
 
     killed = tmp_path / "killed"
-    kill_all(start(*TORCHRUN, "-m", "mora.cli", "train", "--out", killed, *words(TINY)), lambda: (read_progress(killed) or 0) >= 3)
+    kill_all(start(*TORCHRUN, "-m", "mora.study.cli", "train", "--out", killed, *words(TINY)), lambda: (read_progress(killed) or 0) >= 3)
     assert not (killed / "metrics.parquet").exists() and last_checkpoint(killed)
     again = start(*ACCELERATE, "train", "--out", killed, *words(TINY))
     said = again.communicate(timeout=300)[0]

@@ -14,8 +14,8 @@ import mora.live as live
 from mora.errors import ConfigError
 from mora.live import BARS, LiveView, NotebookScreen, PlainScreen, TerminalScreen, find_screen
 from mora.pareto import Objective
-from mora.policies import load_policy
-from mora.tasks import load_task, paper_rewards
+from mora.study.policies import load_policy
+from mora.study.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 
 torch.set_num_threads(1)

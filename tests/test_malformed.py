@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mora.cli import main
-from mora.experiment import load_run, read_config
+from mora.study.cli import main
+from mora.study.run import load_run, read_config
 
 ROOT = Path(__file__).parents[1]
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))

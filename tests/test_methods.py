@@ -6,7 +6,7 @@ from test_trainer import policy, rewards, settings
 
 from mora.errors import ConfigError
 from mora.pareto import Objective
-from mora.tasks import load_task
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.weighting.core import make_weighting, weighting_names
 

@@ -17,15 +17,15 @@ from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from nbdev.test import test_nb as run_notebook
 
-from mora.findings import ANSWER, EXPERIMENTS, FINDING, question
+from mora.study.findings import ANSWER, EXPERIMENTS, FINDING, question
 
 root = Path(__file__).resolve().parent.parent
-notebooks = sorted((root / "nbs").glob("*.ipynb"))
+notebooks = [*sorted((root / "nbs").glob("*.ipynb")), *sorted((root / "nbs" / "study").glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("path", notebooks, ids=lambda p: p.stem)
 def test_notebook_runs(path, monkeypatch):
-    monkeypatch.chdir(root / "nbs")
+    monkeypatch.chdir(path.parent)
     # the cell that exports is not run: the tree under test must stay as it is
     ok, seconds = run_notebook(path, skip_flags=["notest", "slow"], do_print=False, basepath=root)
     assert ok, f"{path.name} failed: its traceback is printed above"
@@ -66,7 +66,7 @@ def test_every_experiment_on_the_page_of_findings_has_some():
         assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
 
 
-GUARD = "from mora.study import check_parameters\ncheck_parameters()"
+GUARD = "from mora.study.grid import check_parameters\ncheck_parameters()"
 
 
 @pytest.mark.parametrize("path", sorted((root / "nbs" / "experiments").glob("*.ipynb")), ids=lambda p: p.stem)

@@ -10,14 +10,14 @@ import peft
 import pytest
 from small_models import byte_tokenizer, small_model
 
-from mora import policies
-from mora.cli import main as study
+from mora.study import policies
+from mora.study.cli import main as study
 from mora.errors import ConfigError
-from mora.policies import (
+from mora.study.policies import (
     HABITS, MIXTURES, POLICIES, check_prompt_lengths, lesson, lessons, load_policy, main, make_tokenizer, needs_hub, policy_path, warm_start,
 )  # fmt: skip
-from mora.study import find_grid, grid_configs, read_grid
-from mora.tasks import NAMES, RANGES, load_dataset_task
+from mora.study.grid import find_grid, grid_configs, read_grid
+from mora.study.tasks import NAMES, RANGES, load_dataset_task
 
 WITHIN = RANGES["embedded"]
 
@@ -62,7 +62,7 @@ def test_mixture_is_what_is_imitated_and_recorded(monkeypatch):
 def test_missing_policy_is_refused_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(ConfigError) as refused:
         policy_path(tmp_path / "careful")
-    assert str(refused.value) == f"model: got '{tmp_path}/careful', expected a folder; make it with: python -m mora.policies embedded --mixture careful --out {tmp_path}/careful"
+    assert str(refused.value) == f"model: got '{tmp_path}/careful', expected a folder; make it with: python -m mora.study.policies embedded --mixture careful --out {tmp_path}/careful"
 
 
 def test_grid_has_every_further_mixture_under_the_presets_and_frontier():
@@ -79,7 +79,7 @@ def test_a_study_whose_policies_are_missing_is_refused_before_training(tmp_path,
     grid = find_grid("warm_start").resolve()
     monkeypatch.chdir(tmp_path)
     assert study(["study", str(grid), "--out", "out"]) == 2
-    assert "make it with: python -m mora.policies embedded --mixture careful --out runs/policies/careful" in capsys.readouterr().err
+    assert "make it with: python -m mora.study.policies embedded --mixture careful --out runs/policies/careful" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -44,7 +44,7 @@ def told(folder, name, rank):
 
 def launcher_settings(name, *options):
     "What `accelerate launch` makes of a file in recipes/accelerate: its arguments, and what it would tell the processes."
-    args, file, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"), *options, "mora.cli"]))
+    args, file, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"), *options, "mora.study.cli"]))
     args.deepspeed_fields_from_accelerate_config = ""
     env = prepare_deepspeed_cmd_env(args)[1] if args.use_deepspeed else prepare_multi_gpu_env(args)
     return args, {k: v for k, v in env.items() if k.startswith(("ACCELERATE_", "FSDP_"))}

@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from mora.policies import make_policy, make_tokenizer
-from mora.tasks import load_task
+from mora.study.policies import make_policy, make_tokenizer
+from mora.study.tasks import load_task
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

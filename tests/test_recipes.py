@@ -6,8 +6,8 @@ import pytest
 import yaml
 from small_models import byte_tokenizer, small_model
 
-from mora.cli import main, read_recipe
-from mora.experiment import load_run
+from mora.study.cli import main, read_recipe
+from mora.study.run import load_run
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import mora.report
-from mora.analysis import demo_results
-from mora.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
-from mora.cli import main
+import mora.study.report
+from mora.study.analysis import demo_results
+from mora.study.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
+from mora.study.cli import main
 from mora.errors import ConfigError
-from mora.experiment import ExperimentConfig, save_config
-from mora.findings import found, output_html
-from mora.report import make_report
+from mora.study.run import ExperimentConfig, save_config
+from mora.study.findings import found, output_html
+from mora.study.report import make_report
 
 DEMO = demo_results(steps=10).query("preset=='balanced'")
 RUN = "grpo-fixed-balanced-s0"
@@ -63,7 +63,7 @@ def page(tmp_path):
 @pytest.fixture
 def undrawn(page, monkeypatch):
     "As `page`, without figures: they take seconds."
-    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
     return page
 
 
@@ -168,7 +168,7 @@ def test_no_name_spoils_a_figure(page):
 
 
 def test_no_name_of_a_study_or_folder_is_html(tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
     path = tmp_path / "<script>alert(1)<" / "results.parquet"
     path.parent.mkdir()
     DEMO.to_parquet(path)
@@ -176,11 +176,11 @@ def test_no_name_of_a_study_or_folder_is_html(tmp_path, monkeypatch):
 
 
 def test_no_caption_or_finding_is_html(undrawn, monkeypatch):
-    monkeypatch.setattr(mora.report, "picture", lambda draw, path: dict(wide="data:image/png;base64,", narrow=None, single=True))
-    monkeypatch.setattr(mora.report, "CAPTIONS", {n: (HOSTILE, HOSTILE.replace("{", "")) for n in mora.report.CAPTIONS})
-    monkeypatch.setattr(mora.report, "findings", lambda *args: [HOSTILE])
-    monkeypatch.setattr(mora.report, "caution", lambda *args: HOSTILE)
-    monkeypatch.setattr(mora.report, "left_out", lambda *args: [HOSTILE])
+    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: dict(wide="data:image/png;base64,", narrow=None, single=True))
+    monkeypatch.setattr(mora.study.report, "CAPTIONS", {n: (HOSTILE, HOSTILE.replace("{", "")) for n in mora.study.report.CAPTIONS})
+    monkeypatch.setattr(mora.study.report, "findings", lambda *args: [HOSTILE])
+    monkeypatch.setattr(mora.study.report, "caution", lambda *args: HOSTILE)
+    monkeypatch.setattr(mora.study.report, "left_out", lambda *args: [HOSTILE])
     assert is_inert(undrawn(DEMO))
 
 
@@ -250,7 +250,7 @@ def runs(tmp_path):
 
 
 def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
     shutil.copytree(runs / RUN, runs / "half")
     (runs / "half" / "metrics.parquet").unlink()
     config = runs / RUN / "config.yaml"
@@ -262,7 +262,7 @@ def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs, t
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", None], ids=repr)
 def test_a_run_that_cannot_be_read_is_named(content, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.report, "picture", lambda draw, path: {})
+    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
     file = runs / RUN / "metrics.parquet"
     file.write_bytes(file.read_bytes()[:-30] if content is None else content)
     try:

@@ -8,7 +8,7 @@ from test_trainer import assert_equal, policy, settings, trained
 from transformers import PrinterCallback
 
 from mora.errors import ConfigError
-from mora.tasks import load_task
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 
 torch.set_num_threads(1)

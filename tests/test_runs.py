@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import mora.experiment
-import mora.folders
+import mora.study.run
+import mora.study.folders
 from mora.errors import ConfigError
-from mora.experiment import as_messages, load_run, run_experiment
-from mora.folders import checkpoints, claimed, is_finished, is_whole, last_checkpoint, write_whole
-from mora.recipes import dry_run
-from mora.settings import make_config
-from mora.settings import ExperimentConfig
-from mora.study import find_grid, make_jobs, read_grid
-from mora.tables import as_dataset
+from mora.study.run import as_messages, load_run, run_experiment
+from mora.study.folders import checkpoints, claimed, is_finished, is_whole, last_checkpoint, write_whole
+from mora.study.recipes import dry_run
+from mora.study.settings import make_config
+from mora.study.settings import ExperimentConfig
+from mora.study.grid import find_grid, make_jobs, read_grid
+from mora.study.tables import as_dataset
 
 TINY = dict(steps=3, prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=3, checkpoint_every=1, max_completion_length=40)
 CONFIG = ExperimentConfig(**TINY)
@@ -100,7 +100,7 @@ def test_metrics_of_others_are_refused_though_they_can_be_read(run, tmp_path):
 @pytest.mark.parametrize("name", ["model/mine.txt", "model", "checkpoint-9/x", "checkpoint-2-copy/x", "progress", "metrics.parquet/x", "README.md/x"])
 def test_what_is_put_into_a_run_under_its_names_is_refused_and_kept(name, run):
     for part in ("model", "progress", "README.md"):
-        mora.folders.remove(run / part)
+        mora.study.folders.remove(run / part)
     put(run / name)
     assert FOREIGN.format(name.split("/")[0]) in refused(run)
 
@@ -288,7 +288,7 @@ def test_after_a_kill_the_files_are_those_of_an_uninterrupted_run(moment, whole,
                 raise Killed
 
             patch.setattr(shutil, "copytree", copy)
-            patch.setattr(mora.folders, "remove", lambda path: None)
+            patch.setattr(mora.study.folders, "remove", lambda path: None)
         else:
 
             def to_parquet(table, path, *args, **kwargs):
@@ -296,7 +296,7 @@ def test_after_a_kill_the_files_are_those_of_an_uninterrupted_run(moment, whole,
                 raise Killed
 
             patch.setattr(pd.DataFrame, "to_parquet", to_parquet)
-            patch.setattr(mora.folders, "remove", lambda path: None)
+            patch.setattr(mora.study.folders, "remove", lambda path: None)
         with pytest.raises(Killed):
             run_experiment(CONFIG, out)
     left = names(out)
@@ -347,10 +347,10 @@ def test_torch_and_copytree_say_it_in_their_own_words(tmp_path):
     said = [RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 578624 vs 578516"),
             shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])]
     for error in said:
-        with pytest.raises(ConfigError, match="a folder that can be written"), mora.folders.disk_errors(tmp_path):
+        with pytest.raises(ConfigError, match="a folder that can be written"), mora.study.folders.disk_errors(tmp_path):
             raise error
     for error in (RuntimeError("step 3: parameter w is not finite"), FileNotFoundError(2, "No such file", "/data/of/a/reward"), KeyError("a")):
-        with pytest.raises(type(error)), mora.folders.disk_errors(tmp_path):
+        with pytest.raises(type(error)), mora.study.folders.disk_errors(tmp_path):
             raise error
 
 
@@ -426,7 +426,7 @@ def test_an_error_takes_back_only_what_the_run_wrote(tmp_path, monkeypatch):
         put(folder / "mine.txt")
         raise ValueError("late")
 
-    monkeypatch.setattr(mora.experiment, "train", fails)
+    monkeypatch.setattr(mora.study.run, "train", fails)
     with pytest.raises(ValueError, match="late"):
         run_experiment(CONFIG, tmp_path / "a" / "run")
     assert names(tmp_path) == ["a", "a/run", "a/run/mine.txt"]
@@ -467,5 +467,5 @@ def test_a_reward_without_values_is_nan_to_the_end(tmp_path, monkeypatch):
     config = ExperimentConfig(**TINY, rewards=["accuracy", "test_runs:silent"], preset=[.5, .5])
     run = run_experiment(config, tmp_path / "out")
     assert pd.isna(run.final()["silent"]) and "silent nan" in str(run)
-    empty = mora.experiment.Run(run.folder, run.config, run.facts, run.metrics[run.metrics.split != "test"])
+    empty = mora.study.run.Run(run.folder, run.config, run.facts, run.metrics[run.metrics.split != "test"])
     assert all(map(pd.isna, empty.final().values()))

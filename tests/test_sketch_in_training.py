@@ -8,7 +8,7 @@ from transformers import LlamaForCausalLM
 
 from mora.errors import ConfigError
 from mora.gradients import GradientSketch
-from mora.tasks import load_task
+from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.weighting.core import FixedWeighting
 

@@ -16,17 +16,17 @@ import papermill
 import psutil
 import pytest
 import yaml
-import mora.study
+import mora.study.grid
 import mora.weighting
-from mora.analysis import BASE, demo_results
+from mora.study.analysis import BASE, demo_results
 from mora.errors import ConfigError
-from mora.experiment import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
-from mora.study import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs
+from mora.study.run import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
+from mora.study.grid import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
 TINY = dict(prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=2, checkpoint_every=2)
-MORA = [sys.executable, '-c', 'import sys; from mora.cli import main; sys.exit(main())']
+MORA = [sys.executable, '-c', 'import sys; from mora.study.cli import main; sys.exit(main())']
 
 def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it hears Ctrl-C even if these tests run in the background of a shell, which ignores it
     return subprocess.Popen([*MORA, *map(str, words)], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -85,7 +85,7 @@ def test_finished_run_is_left_alone_and_other_settings_refused(tmp_path):
     assert before=={p: p.stat().st_mtime_ns for p in (tmp_path/'run').rglob('*')}
 
 def test_reward_of_the_wrong_length(tmp_path, monkeypatch):
-    import mora.experiment as experiment
+    import mora.study.run as experiment
     task = experiment.run_task(ExperimentConfig(**TINY, steps=1))
     task.rewards[2].__class__ = type('Short', (type(task.rewards[2]),), {'__call__': lambda self, completions, **columns: [1.]*(len(completions)-1)})
     monkeypatch.setattr(experiment, 'run_task', lambda config: task)
@@ -98,13 +98,13 @@ def grid(tmp_path):
         blocks=[dict(weighting=['hypervolume', 'fixed'], preset=['balanced'])])))
     return tmp_path/'tiny.yaml'
 
-HELD = """import time, mora.experiment
+HELD = """import time, mora.study.run
 from pathlib import Path
-written = mora.experiment.write_whole
+written = mora.study.run.write_whole
 def held(path, write):
     written(path, write)
-    while path.name=='progress' and mora.experiment.read_progress(path.parent)>=3 and Path('{hold}').exists(): time.sleep(.02)
-mora.experiment.write_whole = held"""
+    while path.name=='progress' and mora.study.run.read_progress(path.parent)>=3 and Path('{hold}').exists(): time.sleep(.02)
+mora.study.run.write_whole = held"""
 
 def test_killed_study_goes_on(tmp_path, grid):
     names = [c.name for c in grid_configs(read_grid(grid))]
@@ -175,7 +175,7 @@ def test_a_study_holds_no_more_files_and_threads_with_every_run(little, monkeypa
         gc.collect()
         held.append((len(os.listdir('/proc/self/fd')), threading.active_count(), psutil.Process().num_threads()))
         return outcome
-    monkeypatch.setattr(mora.study, 'run_job', counted)
+    monkeypatch.setattr(mora.study.grid, 'run_job', counted)
     ended = run_jobs(little({f'run{i}': '1/0' if i==6 else '' for i in range(14)}), 1)
     assert [o.status for o in ended].count('finished')==13 and ended[6].status=='failed'
     for counts in zip(*held, strict=True): assert max(counts[3:])<=counts[2]+3, held # a file may just be open; it was 17 more with each run

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from mora import tables
+from mora.study import tables
 from mora.errors import ConfigError
 from mora.rewards import AccuracyReward
-from mora.tasks import TAKEN, load_dataset_task, load_task, table_task, task_source
+from mora.study.tasks import TAKEN, load_dataset_task, load_task, table_task, task_source
 
 ROWS = [dict(prompt=f"q{i}", answer=str(i)) for i in range(10)]
 USER = dict(role="user", content="hi")

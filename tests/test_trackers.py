@@ -11,8 +11,8 @@ TRAIN = """
 import json, os, sys
 from pathlib import Path
 import torch
-from mora.policies import load_policy
-from mora.tasks import load_task, paper_rewards
+from mora.study.policies import load_policy
+from mora.study.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 tracker, out = sys.argv[1:]
 torch.set_num_threads(1)

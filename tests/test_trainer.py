@@ -8,8 +8,8 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from mora.errors import ConfigError
-from mora.policies import load_policy, make_policy, make_tokenizer
-from mora.tasks import load_task, paper_rewards
+from mora.study.policies import load_policy, make_policy, make_tokenizer
+from mora.study.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 
 torch.set_num_threads(1)

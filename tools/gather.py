@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from mora.folders import is_finished, read_config, write_whole
-from mora.study import find_grid, gather, grid_configs, read_grid
+from mora.study.folders import is_finished, read_config, write_whole
+from mora.study.grid import find_grid, gather, grid_configs, read_grid
 
 TRAINING = re.compile(r"rewards/.+/mean|weights/.+|multiplier|update/norm|conflict/.+|gradients/influence/.+|completions/mean_length|pareto/hypervolume")
 KEY = ["algorithm", "seed"]

@@ -1,6 +1,6 @@
 """Run the reading notebooks in order and keep their outputs; then export and clean.
 
-    python tools/notebooks.py              all of nbs/*.ipynb
+    python tools/notebooks.py              all of nbs/*.ipynb and nbs/study/*.ipynb
     python tools/notebooks.py 11 30        those whose name begins so
 """
 import os
@@ -18,7 +18,7 @@ nbs = Path(__file__).resolve().parent.parent / "nbs"
 def run(path):
     "Execute one notebook in its folder and write it back."
     nb = nbformat.read(path, 4)
-    NotebookClient(nb, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(nbs)}}).execute()
+    NotebookClient(nb, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
     nb.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     tmp = path.with_suffix(".tmp")
     nbformat.write(nb, tmp)
@@ -27,7 +27,7 @@ def run(path):
 
 if __name__ == "__main__":
     wanted = tuple(sys.argv[1:]) or ("",)
-    bar = tqdm([p for p in sorted(nbs.glob("*.ipynb")) if p.name.startswith(wanted)], unit="notebook")
+    bar = tqdm([p for p in [*sorted(nbs.glob("*.ipynb")), *sorted((nbs / "study").glob("*.ipynb"))] if p.name.startswith(wanted)], unit="notebook")
     for path in bar:
         bar.set_postfix_str(path.stem)
         run(path)
