@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM,AutoTokenizer,LlamaConfig,LlamaForCausalLM,PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.utils import logging
-from ..errors import ConfigError,one_of
-from .tables import did_you_mean,find_path,find_source,first_line,hub,is_hub_id
-from .tasks import MARKERS,NAMES,RANGES,TALKS,Style,check_seed,check_whole,draw,load_task,solve,split_of
+from ..errors import ConfigError,check_whole,first_line,one_of
+from .tables import did_you_mean,find_path,find_source,hub,is_hub_id
+from .tasks import MARKERS,NAMES,RANGES,TALKS,Style,check_seed,draw,load_task,solve,split_of
 _all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'objective_vector', 'decode', 'load_policy'] # public names
 
 # %% ../../nbs/study/21_policies.ipynb #a3fda2fd

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset,Features,Json,Value,concatenate_datasets
 from datasets.features.features import generate_from_arrow_type,register_feature
 from datasets.table import InMemoryTable
-from ..errors import ConfigError
+from ..errors import ConfigError,first_line
 _all_ = ['Written', 'read_file', 'read_path', 'read_hub', 'as_dataset'] # public names
 
 # %% ../../nbs/study/19_tables.ipynb #bf708614
@@ -52,12 +52,6 @@ def parse_json(text):
     except RecursionError: raise ValueError('values are nested too deeply') from None
 
 # %% ../../nbs/study/19_tables.ipynb #733781d2
-def first_line(error)->str:
-    "What an exception says, in one line."
-    said = getattr(error, 'strerror', None) or str(error).strip() or type(error).__name__
-    first,*rest = map(str.strip, said.splitlines())
-    return f'{first} {rest[0]}' if first.endswith(':') and rest else first
-
 def kind_of(value)->str:
     "Describe the kind of a value for an error message."
     if value is None or value!=value: return 'no value'

@@ -8,10 +8,9 @@ __all__ = ['Problem', 'make_problem', 'Style', 'solve', 'Task', 'load_task', 'lo
 # %% ../../nbs/study/20_tasks.ipynb #6c8f8003
 import hashlib,os,random
 from dataclasses import dataclass,replace
-from numbers import Integral
 from pathlib import Path
 from datasets import Dataset
-from ..errors import ConfigError,one_of
+from ..errors import ConfigError,check_whole,one_of
 from ..rewards import AccuracyReward,ClarityReward,ConcisenessReward,last_boxed,objective_of
 from .tables import SPLITS,answers,as_dataset,column_names,prompts,with_columns
 from .tables import find_path,find_source,missing_path,read_hub,read_path
@@ -197,18 +196,6 @@ def paper_rewards(
     return [AccuracyReward(), ConcisenessReward(range=(0., longest)), ClarityReward()]
 
 MOST = 10_000_000 # largest number of problems of a split, as all of them are held in memory
-
-def check_whole(
-    name:str,      # The setting, for the error
-    value,         # What was given
-    least:int,     # Smallest number allowed
-    most:int=None, # Largest number allowed. None: no limit
-): # `value` itself
-    "Return `value` if it is a whole number within the limits. Raises `ConfigError` otherwise."
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if whole and least<=value and (most is None or value<=most): return value
-    limits = f'of at least {least}' if most is None else f'from {least} to {most:,}'
-    raise ConfigError(name, value, f'a whole number {limits}')
 
 def check_seed(seed): return check_whole('seed', seed, 0, 2**32-1) # what `datasets` and numpy take
 
