@@ -67,6 +67,7 @@ class Weighting(_Named):
     "Weights over K objectives and a multiplier, and the advantages they give. Subclasses move them in `observe_*`."
     simplex = True       # weights are at least 0 and sum to 1; False: any finite numbers
     needs = frozenset()  # subset of {"validation", "gramian", "update", "reference"}; rewards always come
+    state = ('weights', 'scale') # attributes that a checkpoint holds, besides those of the class it extends
     scale_on = "reward"  # where the multiplier acts: "reward" or "advantage"
     uses_estimator = True # `advantages` come from the estimator; False: from group scores of its own, whatever the algorithm
     layers,gradients,rank,refresh = None,"exact",16,1 # how a Gramian is measured: whose gradients, "exact" or a "sketch" of that rank, every how many steps
@@ -108,8 +109,37 @@ class Weighting(_Named):
 
     def logs(self): return {} # more values worth a line in the metrics, name -> float
 
-    def state_dict(self): return dict(weights=self.weights.tolist(), scale=self.scale) # JSON-able
-    def load_state_dict(self, state): self.weights,self.scale = np.array(state['weights'], float),state['scale']
+    def _state_names(self):
+        declared = [cls.__dict__.get('state', ()) for cls in reversed(type(self).__mro__)]
+        return list(dict.fromkeys(name for names in declared for name in names))
+
+    def state_dict(self)->dict: # Fit for JSON: lists for arrays, None for NaN
+        "Return the declared `state`."
+        return {name: _saved(getattr(self, name)) for name in self._state_names()}
+
+    def load_state_dict(self,
+        state, # From `state_dict`
+    ):
+        "Take up the declared `state`, after `start`."
+        for name in self._state_names():
+            value = getattr(self, name)
+            if hasattr(value, 'load_state_dict'): value.load_state_dict(state[name])
+            else: setattr(self, name, _loaded(state[name], value))
+
+def _saved(value):
+    "Return `value` as JSON holds it."
+    if hasattr(value, 'state_dict'): return value.state_dict()
+    if isinstance(value, np.random.Generator): return value.bit_generator.state
+    if isinstance(value, np.ndarray): return np.where(np.isnan(value), None, value).tolist()
+    return copy.deepcopy(value)
+
+def _loaded(saved, value):
+    "Return what `_saved` wrote, as an attribute like `value`: a list becomes an array unless `value` is a list."
+    if isinstance(value, np.random.Generator):
+        value.bit_generator.state = saved
+        return value
+    if isinstance(saved, list) and not isinstance(value, list): return np.array(saved, float)
+    return copy.deepcopy(saved)
 
 # %% ../../nbs/10_weighting_core.ipynb #465148e2
 class FixedWeighting(Weighting):

@@ -35,6 +35,7 @@ def slopes(
 # %% ../../nbs/17_weighting_frontier.ipynb #81312c07
 class FrontierWeighting(Weighting):
     "Frontier: policy gradient of the dominated volume, in the objectives' own units. Stateful. Source: ours."
+    state = ('mean',)
     def __init__(self,
         weights=None,     # Preference: K numbers on the simplex, the name of a preset, or None for equal ones
         smooth:float=.7,  # Share of the past in the moving mean: from 0 to below 1
@@ -60,8 +61,3 @@ class FrontierWeighting(Weighting):
     def advantages(self, rewards, estimator):
         total = weighted_sum(self.units, self.weights).view(-1, group_size(estimator))
         return whiten((total - total.nanmean(1, keepdim=True)).view(-1)).to(as_floats(rewards))
-
-    def state_dict(self): return {**super().state_dict(), 'mean': None if self.mean is None else self.mean.tolist()}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.mean = None if state['mean'] is None else np.array(state['mean'])

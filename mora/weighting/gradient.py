@@ -84,6 +84,7 @@ def measured_by(weighting, layers, gradients, rank, refresh):
 class GradientWeighting(Weighting):
     "Weights that follow the objectives' influences. Stateful. Source (grade A): arXiv 2509.11452, yining610/dynamic-reward-weighting."
     needs = frozenset({'gramian'})
+    state = ('influence', 'largest_lr')
     def __init__(self,
         weights=None,          # Initial weights: K numbers, the name of a preset, or None for equal weights
         mu=None,               # Divides the learning rate; None: 10 times the largest seen
@@ -123,8 +124,3 @@ class GradientWeighting(Weighting):
     def logs(self):
         if self.influence is None: return {}
         return {f'gradients/influence/{o.name}':float(i) for o,i in zip(self.objectives, self.influence, strict=True)}
-    def state_dict(self):
-        return {**super().state_dict(), 'influence': None if self.influence is None else self.influence.tolist(), 'largest_lr': self.largest_lr}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.influence,self.largest_lr = None if state['influence'] is None else np.array(state['influence']),state['largest_lr']

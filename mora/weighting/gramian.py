@@ -115,9 +115,23 @@ def to_simplex(
     return floored(w/w.sum() if w.sum()>0 else preference, floor)
 
 # %% ../../nbs/16_weighting_gramian.ipynb #2e289af5
+class _Memory:
+    "A solver and the state of its buffers as lists. Stateful."
+    def __init__(self, solver, K):
+        self.solver = solver
+        self.K = K
+    def state_dict(self): return {name: buffer.tolist() for name,buffer in self.solver.state_dict().items()}
+    def load_state_dict(self, state):
+        if not state: return
+        solved(self.solver, np.eye(self.K), 0) # a first call gives the buffers their shape
+        buffers = self.solver.state_dict().items()
+        self.solver.load_state_dict({name: torch.tensor(state[name], dtype=b.dtype) for name,b in buffers})
+
+# %% ../../nbs/16_weighting_gramian.ipynb #d5388d77
 class GramianWeighting(Weighting):
     "Weights by a TorchJD weighting of the Gramian of the objectives' gradients. Stateful. Source: TorchJD 0.18 [A]."
     needs,scale_on = frozenset({'gramian'}),'advantage'
+    state = ('calls', 'kept', 'sum', 'solver')
     def __init__(self,
         weights=None,          # Preference: K numbers, the name of a preset, or None for equal weights
         method="upgrad",       # One of METHODS, or a TorchJD weighting
@@ -144,7 +158,7 @@ class GramianWeighting(Weighting):
         _number('floor', self.floor, 0, 1/K if K>1 else math.inf, f'less than 1/{K}')
         self.preference = self.weights = floored(self.weights, self.floor)
         self.order = sorted(range(K), key=lambda k: (-self.preference[k], self.objectives[k].name))
-        self.calls,self.kept,self.sum,self.solver = 0,0,1.,make_solver(self.method, K)
+        self.calls,self.kept,self.sum,self.solver = 0,0,1.,_Memory(make_solver(self.method, K), K)
         return self
 
     def observe_gramian(self, gramian, lr=None):
@@ -152,7 +166,7 @@ class GramianWeighting(Weighting):
         if gramian.shape!=(K, K): raise ValueError(f'gramian has shape {gramian.shape}, expected {(K, K)}')
         raw = np.full(K, np.nan)
         if np.isfinite(gramian).all():
-            raw[o] = raw_weights(self.solver, ((gramian+gramian.T)/2)[np.ix_(o, o)], self.preference[o], self.calls)
+            raw[o] = raw_weights(self.solver.solver, ((gramian+gramian.T)/2)[np.ix_(o, o)], self.preference[o], self.calls)
             self.calls += 1
         if np.isfinite(raw).all(): self._use(raw)
         else: self.kept += 1 # nothing measured or nothing found: the weights stay
@@ -163,12 +177,3 @@ class GramianWeighting(Weighting):
         self.weights = self.smooth*self.weights + (1-self.smooth)*to_simplex(raw, self.preference, self.floor)
 
     def logs(self): return {'gramian/sum': self.sum, 'gramian/kept': float(self.kept)}
-    def state_dict(self):
-        memory = {k:v.tolist() for k,v in self.solver.state_dict().items()}
-        return {**super().state_dict(), 'calls': self.calls, 'kept': self.kept, 'sum': self.sum, 'solver': memory}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.calls,self.kept,self.sum = state['calls'],state['kept'],state['sum']
-        if not state['solver']: return
-        solved(self.solver, np.eye(len(self.weights)), 0) # a first call gives its memory the right shape
-        self.solver.load_state_dict({k:torch.tensor(state['solver'][k], dtype=v.dtype) for k,v in self.solver.state_dict().items()})

@@ -44,6 +44,7 @@ class _ValidationArchive:
 class HypervolumeWeighting(Weighting):
     "Fixed weights and a multiplier that follows the hypervolume gain. Stateful: keeps an archive. Source (grade A): arXiv 2509.11452, yining610/dynamic-reward-weighting."
     needs = frozenset({'validation'})
+    state = ('gain', 'gain_scale', 'front')
     def __init__(self,
         weights=None,        # K numbers on the simplex, the name of a preset, or None for equal weights
         mode:str="faithful", # "faithful": as published; "effective": normalised objectives, multiplier on the advantage
@@ -68,10 +69,6 @@ class HypervolumeWeighting(Weighting):
         self.gain,self.scale = gain,meta_reward(gain, self.gain_scale or 1.)
 
     def logs(self): return {'hypervolume_guided/gain': self.gain, 'hypervolume_guided/volume': self.front.hypervolume}
-    def state_dict(self): return {**super().state_dict(), 'gain': self.gain, 'gain_scale': self.gain_scale, 'front': self.front.state_dict()}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.gain,self.gain_scale = state['gain'],state['gain_scale']; self.front.load_state_dict(state['front'])
 
 def _positive(gain_scale, default):
     if gain_scale is None: return default
