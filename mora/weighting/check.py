@@ -39,12 +39,14 @@ def _replay(K, steps, B=4, G=4, seed=0):
             gramian = gramian*np.nan
             vector = np.where(np.arange(K)==0, np.nan, vector)
             tokens['log_ratios'][:2] = np.nan
-        yield dict(case=f'step {t}', rewards=rewards, values=rewards, gramian=gramian, vector=vector,
-                   lr=1e-3*(1-t/(2*steps)), estimator=make_estimator('grpo', G), **tokens)
+        lr = 1e-3*(1-t/(2*steps))
+        yield dict(case=f'step {t}', rewards=rewards, values=rewards, gramian=gramian, lr=lr,
+                   vector=vector, estimator=make_estimator('grpo', G), **tokens)
 
 def _objectives(K):
     "Return K objectives with different ranges; every second one is minimised."
-    return [Objective(f'objective{k}') if k%2==0 else Objective(f'objective{k}', 'min', (0, 100.*k)) for k in range(K)]
+    low_is_best = {k: ('min', (0, 100.*k)) for k in range(1, K, 2)}
+    return [Objective(f'objective{k}', *low_is_best.get(k, ())) for k in range(K)]
 
 # %% ../../nbs/10_weighting_check.ipynb #04d266ef
 def _natural(x, objectives):
@@ -57,7 +59,7 @@ def _random_state():
     return torch.get_rng_state().tolist(),numpy_state
 
 def _step(weighting, seen, order, objectives):
-    "Make one step as a trainer does, with the objectives in `order`. Return (weights, multiplier, advantages)."
+    "Make one step with the objectives in `order`. Return (weights, multiplier, advantages)."
     rewards = torch.tensor(seen['rewards'][:,order])
     given = rewards.clone()
     log_ratios = seen['log_ratios'].clone()
@@ -65,20 +67,24 @@ def _step(weighting, seen, order, objectives):
     case = seen['case']
     weighting.observe_values(torch.tensor(_natural(seen['values'], objectives)[:,order]))
     weighting.observe_rewards(rewards)
-    if 'gramian' in weighting.needs: weighting.observe_gramian(seen['gramian'][np.ix_(order, order)], seen['lr'])
+    if 'gramian' in weighting.needs:
+        weighting.observe_gramian(seen['gramian'][np.ix_(order, order)], seen['lr'])
     if 'reference' in weighting.needs: weighting.observe_reference(log_ratios, mask)
     advantages = weighting.advantages(rewards, seen['estimator'])
-    expected = tuple(rewards.shape[:1])
-    assert advantages.shape==expected, f'advantages have shape {tuple(advantages.shape)}, expected {expected}'
+    shape,expected = tuple(advantages.shape),tuple(rewards.shape[:1])
+    assert shape==expected, f'advantages have shape {shape}, expected {expected}'
     assert torch.isfinite(advantages).all(), f'{case}: advantages are not finite: {advantages}'
     used = weighting.weights.copy(),weighting.scale
     if 'update' in weighting.needs: weighting.observe_update(rewards, advantages, log_ratios, mask)
-    assert torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1)), 'the rewards were changed in place'
-    if 'validation' in weighting.needs: weighting.observe_validation(_natural(seen['vector'], objectives)[order])
-    w = weighting.weights
-    assert w.shape==(len(order),) and np.isfinite(w).all(), f'{case}: weights off the simplex: {w}'
-    if weighting.simplex: assert (w>=0).all() and abs(w.sum()-1)<1e-6, f'{case}: weights off the simplex: {w}'
-    assert np.isfinite(weighting.scale) and weighting.scale>=0, f'{case}: multiplier {weighting.scale}'
+    unchanged = torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1))
+    assert unchanged, 'the rewards were changed in place'
+    if 'validation' in weighting.needs:
+        weighting.observe_validation(_natural(seen['vector'], objectives)[order])
+    w,scale = weighting.weights,weighting.scale
+    valid = w.shape==(len(order),) and np.isfinite(w).all()
+    if weighting.simplex: valid = valid and (w>=0).all() and abs(w.sum()-1)<1e-6
+    assert valid, f'{case}: weights off the simplex: {w}'
+    assert np.isfinite(scale) and scale>=0, f'{case}: multiplier {scale}'
     return *used,advantages
 
 # %% ../../nbs/10_weighting_check.ipynb #b1f6181b
@@ -89,17 +95,19 @@ def check_weighting(
     K:int=3,      # Number of objectives
     steps:int=20, # Steps to replay
 )->Weighting: # After the replay
-    "Replay `steps` through `make(weights)` and assert what every weighting promises. Raises AssertionError."
+    "Assert what every weighting promises while it is used for `steps`. Raises AssertionError."
     weights = np.arange(1., K+1)/(K*(K+1)/2)
     objectives = _objectives(K)
     _check_copied(make, weights, objectives)
     seen = list(_replay(K, steps))
     order = list(range(K))
     start = _natural(np.full(K, .1), objectives)
-    def fresh(order): return make(weights[order]).start([objectives[k] for k in order], start[order])
+    def fresh(order):
+        return make(weights[order]).start([objectives[k] for k in order], start[order])
     random_state = _random_state()
     w = fresh(order)
-    assert set(w.needs)<=set(_NEEDS), f'needs {set(w.needs)}, expected a subset of ' + ', '.join(_NEEDS)
+    known = ', '.join(_NEEDS)
+    assert set(w.needs)<=set(_NEEDS), f'needs {set(w.needs)}, expected a subset of {known}'
     trace = [_step(w, s, order, objectives) for s in seen]
     assert _random_state()==random_state, 'the global random state was used'
     _check_same(trace, fresh(order), seen, order, objectives, 'not deterministic')
@@ -116,16 +124,17 @@ def _check_copied(make, weights, objectives):
     mine[:] = mine[::-1].copy()
     started = weighting.start(objectives)
     expected = make(weights).start(objectives).weights
-    assert (started.weights==expected).all(), 'it follows later changes of the array of weights that it was given'
+    message = 'it follows later changes of the array of weights that it was given'
+    assert (started.weights==expected).all(), message
     mine[:] = 0.
-    assert (started.weights==expected).all(), 'it follows later changes of the array of weights that it was given'
+    assert (started.weights==expected).all(), message
 
 def _check_same(trace, weighting, seen, order, objectives, complaint):
     "Assert that `weighting` gives the weights, multipliers and advantages of `trace` bit for bit."
     for t,(s,(w,scale,a)) in enumerate(zip(seen, trace, strict=True)):
         w2,scale2,a2 = _step(weighting, s, order, objectives)
-        message = f'{complaint}: step {t}, weights {w} and {w2}, multipliers {scale} and {scale2}'
-        assert (w==w2).all() and scale==scale2 and torch.equal(a, a2), message
+        same = (w==w2).all() and scale==scale2 and torch.equal(a, a2)
+        assert same, f'{complaint}: step {t}, weights {w} and {w2}, multipliers {scale} and {scale2}'
 
 def _check_permuted(trace, fresh, seen, objectives):
     "Assert that another order of the objectives changes the order of the weights and nothing else."
@@ -133,8 +142,9 @@ def _check_permuted(trace, fresh, seen, objectives):
     weighting = fresh(order)
     for t,(s,(w,scale,a)) in enumerate(zip(seen, trace, strict=True)):
         w2,scale2,a2 = _step(weighting, s, order, objectives)
-        message = f'not equivariant: step {t}, weights {w[order]} and {w2}, multipliers {scale} and {scale2}'
-        assert np.allclose(w[order], w2, atol=1e-9) and np.isclose(scale, scale2) and torch.allclose(a, a2), message
+        same = np.allclose(w[order], w2, atol=1e-9) and np.isclose(scale, scale2)
+        found = f'weights {w[order]} and {w2}, multipliers {scale} and {scale2}'
+        assert same and torch.allclose(a, a2), f'not equivariant: step {t}, {found}'
 
 def _check_resumed(trace, fresh, seen, order, objectives):
     "Assert that a state written to JSON half-way continues the same way."
@@ -145,7 +155,8 @@ def _check_resumed(trace, fresh, seen, order, objectives):
     text = json.dumps(first.state_dict(), allow_nan=False)
     for s in seen[half:]: # must not change the state that was written
         _step(first, s, order, objectives)
-    second = fresh(order).start([objectives[k] for k in order]) # a resumed run does not measure the initial policy
+    # a resumed run does not measure the initial policy
+    second = fresh(order).start([objectives[k] for k in order])
     second.load_state_dict(json.loads(text))
     _check_same(trace[half:], second, seen[half:], order, objectives, 'the state does not continue')
 
@@ -177,11 +188,13 @@ def _stress(K, algorithm, G, B=4, seed=0):
     for t,(case,rewards) in enumerate(cases):
         varies = np.nan_to_num(rewards, nan=-1e9).max(0) > np.nan_to_num(rewards, nan=1e9).min(0)
         J = rng.normal(size=(K, 8))/4*varies[:,None]
-        yield dict(case=case, rewards=rewards.astype(np.float32), values=rewards, gramian=J@J.T, lr=1e-3,
-                   vector=torch.tensor(rewards).nanmean(0).numpy(), estimator=estimator, **_tokens(B*G, 10., (seed, t)))
+        vector = torch.tensor(rewards).nanmean(0).numpy()
+        tokens = _tokens(B*G, 10., (seed, t))
+        yield dict(case=case, rewards=rewards.astype(np.float32), values=rewards, gramian=J@J.T,
+                   lr=1e-3, vector=vector, estimator=estimator, **tokens)
 
 def _check_stressed(fresh, order, objectives):
-    "Assert finite advantages, valid weights, a finite multiplier and a state for JSON under extreme rewards."
+    "Assert finite numbers, valid weights and a state for JSON under extreme rewards."
     for algorithm,G in (('grpo', 2), ('rloo', 4)):
         weighting = fresh(order)
         for seen in _stress(len(order), algorithm, G):

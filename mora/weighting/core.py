@@ -25,7 +25,7 @@ PRESETS = {
 }
 
 def check_weights(
-    weights,           # K numbers, the name of a preset, or None: equal weights on the simplex, else 1 each, as in TRL
+    weights,           # K numbers, the name of a preset, or None: equal weights on the simplex, else 1
     K:int,             # Number of objectives
     simplex:bool=True, # Require numbers of at least 0 that sum to 1; False: any finite numbers
 )->np.ndarray: # Shape (K,), a copy
@@ -36,10 +36,12 @@ def check_weights(
         weights = [1/K]*K if weights=='balanced' and K!=3 else PRESETS[weights]
     try: w = np.array(weights, float)
     except (TypeError, ValueError): w = None
-    if w is None: raise ConfigError('weights', weights, f'{K} numbers or one of ' + ', '.join(PRESETS))
+    if w is None:
+        raise ConfigError('weights', weights, f'{K} numbers or one of ' + ', '.join(PRESETS))
     plain = np.asarray(weights).tolist() # a message shows [0.5, 0.5], not array([0.5, 0.5])
     if w.shape!=(K,): raise ConfigError('weights', plain, f'{K} numbers, one for each objective')
-    if not np.isfinite(w.astype(np.float32)).all(): raise ConfigError('weights', plain, 'finite numbers')
+    if not np.isfinite(w.astype(np.float32)).all():
+        raise ConfigError('weights', plain, 'finite numbers')
     if simplex and (w<0).any(): raise ConfigError('weights', plain, 'numbers of at least 0')
     if simplex and abs(w.sum()-1)>1e-6:
         raise ConfigError('weights', plain, f'numbers that sum to 1 (these sum to {w.sum():.6g})')
@@ -68,7 +70,7 @@ class _Named:
         super().__init_subclass__(**kwargs)
         if not cls.name() or cls.__name__.startswith('_'): return
         other = _registry.get(cls.name(), cls).__module__
-        in_notebook = '__main__' in (other, cls.__module__) # a notebook may define again what it exports
+        in_notebook = '__main__' in (other, cls.__module__) # it may define again what it exports
         if other!=cls.__module__ and not in_notebook:
             raise ConfigError('class', cls.__name__, f'a name that {other} has not taken')
         _registry[cls.name()] = cls
@@ -78,7 +80,8 @@ def _layers(layers):
     "Return `layers` if it can select parameters."
     if isinstance(layers, str):
         try: re.compile(layers)
-        except re.error as e: raise ConfigError('layers', layers, f'a regular expression ({e})') from None
+        except re.error as e:
+            raise ConfigError('layers', layers, f'a regular expression ({e})') from None
         return layers
     if layers is None: return None
     is_list = isinstance(layers, (list, tuple, range)) and len(layers)>0
@@ -88,8 +91,8 @@ def _layers(layers):
 # %% ../../nbs/10_weighting_core.ipynb #dd66b83d
 @dataclass(frozen=True)
 class Exact:
-    "Measure the Gramian before the step, by one backward pass for each objective. Raises `ConfigError`."
-    layers:object = None # Layers whose gradients count: None (all), a regular expression on names, or decoder layer numbers
+    "Measure the Gramian before the step, by one backward pass for each objective."
+    layers:object = None # Whose gradients count: None (all), a regular expression, or layer numbers
     refresh:int = 1      # Optimizer steps between two measurements; the weights rest in between
     def __post_init__(self):
         object.__setattr__(self, 'layers', _layers(self.layers))
@@ -97,8 +100,8 @@ class Exact:
 
 @dataclass(frozen=True)
 class Sketch:
-    "Measure the Gramian during the step, by a random projection of each sample's gradient. Raises `ConfigError`."
-    layers:object = None # Layers whose gradients count: None (all), a regular expression on names, or decoder layer numbers
+    "Measure the Gramian during the step, by a random projection of each sample's gradient."
+    layers:object = None # Whose gradients count: None (all), a regular expression, or layer numbers
     rank:int = 16        # Directions of the projection on each side of a layer
     refresh:int = 1      # Optimizer steps between two measurements; the weights rest in between
     def __post_init__(self):
@@ -117,18 +120,19 @@ def measure(
             raise ConfigError(name, value, f'nothing beside gradients={gradients}')
         return gradients
     cls = _MEASURES[one_of('gradients', gradients, _MEASURES)]
-    for name in options: one_of(f'option of gradients="{gradients}"', name, [f.name for f in fields(cls)])
+    allowed = [f.name for f in fields(cls)]
+    for name in options: one_of(f'option of gradients="{gradients}"', name, allowed)
     return cls(**options)
 
 # %% ../../nbs/10_weighting_core.ipynb #357b6afe
 class Weighting(_Named):
-    "Weights over K objectives, a multiplier, and the advantages that they give. Subclasses change them in `observe_*`."
+    "Weights over K objectives, a multiplier, and the advantages that they give."
     simplex = True               # weights are at least 0 and sum to 1; False: any finite numbers
-    needs = frozenset()          # subset of {"validation", "gramian", "update", "reference"}; rewards always come
-    gradients = Exact()          # how the Gramian is measured, if it is needed: an `Exact` or a `Sketch`
-    state = ('weights', 'scale') # attributes that a checkpoint holds, besides those of the class it extends
+    needs = frozenset()          # subset of {"validation", "gramian", "update", "reference"}
+    gradients = Exact()          # how the Gramian is measured, if it is needed
+    state = ('weights', 'scale') # attributes in a checkpoint, besides those of the parent class
     scale_on = "reward"          # where the multiplier acts: "reward" or "advantage"
-    uses_estimator = True        # False: `advantages` uses group scores of its own, whatever the algorithm
+    uses_estimator = True        # False: `advantages` ignores the estimator
     def __init__(self,
         weights=None,    # K numbers on the simplex, the name of a preset, or None for equal weights
         on:str="reward", # Where the weights act: "reward" or "advantage"
@@ -143,7 +147,7 @@ class Weighting(_Named):
 
     def start(self,
         objectives,     # K `Objective`s
-        reference=None, # Objective vector of the initial policy in natural units, shape (K,), if known
+        reference=None, # Objective vector of the initial policy, shape (K,), natural units
     ): # Itself
         "Set the weighting to its initial state for K objectives."
         self.objectives = list(objectives)
@@ -170,7 +174,7 @@ class Weighting(_Named):
         advantages, # Shape (B*G,)
         log_ratios, # Shape (B*G, T), global, on the cpu
         mask,       # Same shape: 1 on the tokens of a completion
-    ): "Receive the log-probs after the last optimizer step on a batch minus those that it was generated with."
+    ): "Receive the log-probs after the last step on a batch minus those before the first."
     def observe_validation(self,
         vector, # Shape (K,), natural units
     ): "Receive an objective vector measured on validation."
@@ -182,7 +186,8 @@ class Weighting(_Named):
         "Return the advantages of a batch under the current weights and multiplier."
         rewards = as_floats(rewards)
         before,after = (self.scale,1.) if self.scale_on=='reward' else (1.,self.scale)
-        if self.on=='advantage': return after * weighted_sum(estimator(before*rewards), self.weights)
+        if self.on=='advantage':
+            return after * weighted_sum(estimator(before*rewards), self.weights)
         return after * estimator(before*weighted_sum(rewards, self.weights))
 
     def logs(self)->dict: # Name -> float
@@ -214,7 +219,7 @@ def _saved(value):
     return copy.deepcopy(value)
 
 def _loaded(saved, value):
-    "Return `saved` as an attribute of the kind of `value`: a list becomes an array unless `value` is a list."
+    "Return `saved` as an array if it is a list and `value` is not, else a copy."
     if isinstance(value, np.random.Generator):
         value.bit_generator.state = saved
         return value
@@ -231,12 +236,12 @@ def weightings()->dict: # Name -> class
 # %% ../../nbs/10_weighting_core.ipynb #c38cfa94
 def make_weighting(
     weighting,  # Name of a weighting, or a `Weighting`
-    **options,  # Arguments of its class: weights, on, ...; layers, rank and refresh belong to `gradients`
+    **options,  # Of its class: weights, on, ...; layers, rank and refresh go into `gradients`
 )->Weighting: # Not started
     "Return the named weighting, built with `options`. Raises `ConfigError`."
     if isinstance(weighting, Weighting):
-        if options: raise ConfigError('weighting_options', options, 'none, since the weighting is already built')
-        return weighting
+        if not options: return weighting
+        raise ConfigError('weighting_options', options, 'none, since the weighting is already built')
     known = weightings()
     cls = known[one_of('weighting', weighting, known)]
     takes = list(inspect.signature(cls).parameters)

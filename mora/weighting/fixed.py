@@ -12,11 +12,13 @@ from .core import Weighting
 class FixedWeighting(Weighting):
     """Weights that do not move: linear scalarisation.
 
-    Advantages are those of the scalar reward R w, with rewards R (B*G, K) and weights w (K,), any finite numbers.
+    Advantages are those of the scalar reward R w, with rewards R (B*G, K) and weights w (K,), any
+    finite numbers.
 
-    Source (grade A): the baseline of Lu et al., "Learning to Optimize Multi-Objective Alignment Through Dynamic Reward
-    Weighting", https://arxiv.org/abs/2509.11452, and `reward_weights` of TRL.
-    Evidence: the bar of the leaderboard. On the embedded task under GRPO the best fixed weights of a search end at a
-    hypervolume of .611, balanced ones at .541 (nbs/experiments/leaderboard).
+    Source (grade A): the baseline of Lu et al., "Learning to Optimize Multi-Objective Alignment
+    Through Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452, and `reward_weights` of
+    TRL.
+    Evidence: the bar of the leaderboard. On the embedded task under GRPO the best fixed weights
+    of a search end at a hypervolume of .611, balanced ones at .541 (nbs/experiments/leaderboard).
     """
     simplex = False

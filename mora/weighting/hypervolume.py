@@ -28,8 +28,8 @@ class _ValidationArchive:
         self.mode = mode
         self.archive = None
 
-    def add(self, vector): # (K,), natural units -> gain, or None if there is none: a NaN, or the initial policy itself
-        "Keep `vector` if it adds volume, and return its hypervolume gain."
+    def add(self, vector): # (K,), natural units
+        "Keep `vector` if it adds volume. Return its gain, or None for a NaN or the initial policy."
         faithful = self.mode=='faithful'
         u = (maximised if faithful else normalise)(vector, self.objectives)
         if not np.isfinite(u).all(): return None
@@ -50,22 +50,24 @@ class _ValidationArchive:
 class HypervolumeWeighting(Weighting):
     """Fixed weights and a multiplier that follows the hypervolume gain of the last validation.
 
-    The multiplier of the next step is m = .5 + 1.5 tanh(gain / s), between .5 and 2. The gain is the volume that the
-    new objective vector adds to an archive of the earlier ones.
+    The multiplier of the next step is m = .5 + 1.5 tanh(gain / s), between .5 and 2. The gain is
+    the volume that the new objective vector adds to an archive of the earlier ones.
 
-    Source (grade A; the mode "effective" is ours): Lu et al., "Learning to Optimize Multi-Objective Alignment Through
-    Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452, code yining610/dynamic-reward-weighting.
+    Source (grade A; the mode "effective" is ours): Lu et al., "Learning to Optimize
+    Multi-Objective Alignment Through Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452,
+    code yining610/dynamic-reward-weighting.
     State: multiplier, gain, unit of the gain, archive.
-    Evidence: neither mode is told apart from fixed weights at equal preset under four estimators, and both end below the
-    best fixed weights of a search (nbs/experiments/claims). The published multiplier has no effect under GRPO and
-    REINFORCE++, up to epsilon (nbs/experiments/what_is_inert).
+    Evidence: neither mode is told apart from fixed weights at equal preset under four estimators,
+    and both end below the best fixed weights of a search (nbs/experiments/claims). The published
+    multiplier has no effect under GRPO and REINFORCE++, up to epsilon
+    (nbs/experiments/what_is_inert).
     """
     needs = frozenset({'validation'})
     state = ('gain', 'gain_scale', 'front')
     def __init__(self,
-        weights=None,        # K numbers on the simplex, the name of a preset, or None for equal weights
-        mode:str="faithful", # "faithful": as published; "effective": normalised objectives, multiplier on the advantage
-        gain_scale=None,     # Unit of the gain; None: 1 if faithful, the run's first gain if effective
+        weights=None,        # K numbers on the simplex, the name of a preset, or None
+        mode:str="faithful", # "faithful": as published; "effective": normalised, on the advantage
+        gain_scale=None,     # Unit of the gain; None: 1 if faithful, the first gain if effective
         on:str="reward",     # Where the weights act: "reward" or "advantage"
     ):
         super().__init__(weights, on)
@@ -74,8 +76,8 @@ class HypervolumeWeighting(Weighting):
         self.scale_on = 'reward' if faithful else 'advantage'
         self._unit = 1. if faithful else None
         if gain_scale is not None:
-            number = _number('gain_scale', gain_scale, 1e-300, math.inf, 'a number above 0, or nothing')
-            self._unit = float(number)
+            allowed = 'a number above 0, or nothing'
+            self._unit = float(_number('gain_scale', gain_scale, 1e-300, math.inf, allowed))
 
     def start(self, objectives, reference=None):
         super().start(objectives)
@@ -92,4 +94,6 @@ class HypervolumeWeighting(Weighting):
         self.gain = gain
         self.scale = meta_reward(gain, self.gain_scale or 1.)
 
-    def logs(self): return {'hypervolume_guided/gain': self.gain, 'hypervolume_guided/volume': self.front.hypervolume}
+    def logs(self):
+        prefix = 'hypervolume_guided'
+        return {f'{prefix}/gain': self.gain, f'{prefix}/volume': self.front.hypervolume}

@@ -18,11 +18,12 @@ def method_name(
     return re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', class_name.removesuffix('Weighting')).lower()
 
 def weighting_names()->list:
-    "Return the names of all weightings in the modules of `mora.weighting` and of those defined so far. Loads no torch."
+    "Return the names of all weightings in `mora.weighting` and of those defined so far."
     loaded = sys.modules.get('mora.weighting.core')
     names = set(getattr(loaded, '_registry', ()))
     for folder in mora.weighting.__path__:
         for module in Path(folder).glob('*.py'):
-            found = re.findall(r'^class ([A-Za-z0-9]\w*)Weighting\(', module.read_text(encoding='utf-8'), re.M)
-            names.update(map(method_name, found))
+            source = module.read_text(encoding='utf-8')
+            classes = re.findall(r'^class ([A-Za-z0-9]\w*)Weighting\(', source, re.M)
+            names.update(map(method_name, classes))
     return sorted(names)
