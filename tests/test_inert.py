@@ -1,4 +1,4 @@
-"""The proofs of nbs/experiments/what_is_inert.ipynb run at their smallest, and say what they should."""
+"""The smallest run of nbs/experiments/what_is_inert.ipynb gives the verdicts that its text states."""
 import re
 from pathlib import Path
 
@@ -14,10 +14,12 @@ SMALLEST = dict(seeds=[0], steps=2, prompts=4, simulations=50)
 def verdicts(tmp_path_factory):
     "Heading number -> the verdict below it."
     out = tmp_path_factory.mktemp("inert") / "out.ipynb"
-    papermill.execute_notebook(NOTEBOOK, out, SMALLEST, cwd=NOTEBOOK.parent, progress_bar=False)  # an assert in it that fails raises here
+    # an assert in the notebook that fails raises here
+    papermill.execute_notebook(NOTEBOOK, out, SMALLEST, cwd=NOTEBOOK.parent, progress_bar=False)
     said, section = {}, None
     for cell in nbformat.read(out, 4).cells:
-        section = (re.findall(r"^## (\d)\.", cell.source, re.M) or [section])[-1] if cell.cell_type == "markdown" else section
+        if cell.cell_type == "markdown":
+            section = (re.findall(r"^## (\d)\.", cell.source, re.M) or [section])[-1]
         for output in cell.get("outputs", []):
             text = output.get("data", {}).get("text/markdown", "")
             if text.startswith("**Verdict.**"):

@@ -479,4 +479,4 @@ def check_config(
         raise ConfigError('weighting_options', config.weighting_options, expected) from None
     if config.trainer_options: check_options(config, trainer_options(config.trainer_options), here)
     if config.lora: check_lora(config)
-    if getattr(weighting, 'layers', None): check_layers(config, weighting.layers)
+    if weighting.gradients.layers: check_layers(config, weighting.gradients.layers)
