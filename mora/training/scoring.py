@@ -20,7 +20,8 @@ from ..rewards import objective_of
 def _one_value(value):
     "`value` as a float, None if it is None; raises TypeError, ValueError, OverflowError or RuntimeError otherwise."
     if value is None: return None
-    if isinstance(value, (str, bytes, dict, list, tuple, complex, np.complexfloating)): raise TypeError
+    if isinstance(value, (str, bytes, dict, list, tuple, complex, np.complexfloating)):
+        raise TypeError
     return float(value)
 
 def reward_values(
@@ -33,32 +34,41 @@ def reward_values(
     if isinstance(output, torch.Tensor): output = output.detach().cpu()
     shape = getattr(output, 'shape', None)
     if shape is not None:
-        if n not in shape or np.prod(shape)!=n: raise ConfigError(field, f'shape {tuple(shape)}', f'shape ({n},)')
-        output = np.asarray(output.double() if isinstance(output, torch.Tensor) and not output.is_complex() else output).reshape(-1)
+        if n not in shape or np.prod(shape)!=n:
+            raise ConfigError(field, f'shape {tuple(shape)}', f'shape ({n},)')
+        output = np.asarray(output.double() if isinstance(output, torch.Tensor)
+            and not output.is_complex() else output).reshape(-1)
     if isinstance(output, (str, bytes, dict, set, frozenset)) or not hasattr(output, '__iter__'):
         raise ConfigError(field, type(output).__name__ if output is not None else None, expected)
     values = []
     for value in output:
         try: values.append(_one_value(value))
-        except (TypeError, ValueError, RuntimeError): raise ConfigError(field, value, expected) from None
-        except OverflowError: raise ConfigError(field, 'a number beyond float64', 'numbers that float32 can hold') from None
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(field, value, expected) from None
+        except OverflowError:
+            raise ConfigError(field, 'a number beyond float64',
+                'numbers that float32 can hold') from None
     if len(values)!=n: raise ConfigError(field, len(values), f'{n}, one for each completion')
     for value in values:
-        if value is not None and abs(value)>torch.finfo(torch.float32).max: raise ConfigError(field, value, 'finite numbers that float32 can hold')
+        if value is not None and abs(value)>torch.finfo(torch.float32).max:
+            raise ConfigError(field, value, 'finite numbers that float32 can hold')
     return values
 
 # %% ../../nbs/25_scoring.ipynb #ab94f152
 def is_async(reward_func)->bool:
     "Whether calling `reward_func` gives a coroutine: an async function, a partial of one, or an object with an async `__call__`."
     while isinstance(reward_func, functools.partial): reward_func = reward_func.func
-    return inspect.iscoroutinefunction(reward_func) or inspect.iscoroutinefunction(getattr(reward_func, '__call__', None)) # noqa: B004
+    # noqa: B004
+    return (inspect.iscoroutinefunction(reward_func)
+        or inspect.iscoroutinefunction(getattr(reward_func, '__call__', None)))
 
 @contextmanager
 def _naming(name):
     "Say in every exception which reward raised it."
     try: yield
     except ConfigError: raise
-    except (Exception, SystemExit) as e: raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
+    except (Exception, SystemExit) as e:
+        raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
 
 def named_reward(
     reward_func,   # A reward function or object; models and their paths are passed through
@@ -69,10 +79,14 @@ def named_reward(
     objective = objective or objective_of(reward_func)
     count = lambda args,kwargs: len(args[0] if args else kwargs['completions'])
     def scored(*args, **kwargs):
-        with _naming(objective.name): return reward_values(objective.name, reward_func(*args, **kwargs), count(args, kwargs))
+        with _naming(objective.name):
+            return reward_values(objective.name, reward_func(*args, **kwargs), count(args, kwargs))
     async def scored_async(*args, **kwargs):
-        with _naming(objective.name): return reward_values(objective.name, await reward_func(*args, **kwargs), count(args, kwargs))
-    named = functools.wraps(reward_func, updated=())(scored_async if is_async(reward_func) else scored)
+        with _naming(objective.name):
+            return reward_values(objective.name, await reward_func(*args, **kwargs),
+                count(args, kwargs))
+    named = functools.wraps(reward_func, updated=())(scored_async if is_async(reward_func)
+        else scored)
     named.__name__,named.objective = objective.name,objective
     return named
 
@@ -86,9 +100,12 @@ def distinct(
         name,i = o.name,1
         while name in names: name,i = f'{o.name}_{i+1}',i+1
         names.add(name)
-        out.append(o if name==o.name else replace(o, name=name, label=name if o.label==o.name else o.label))
+        out.append(o if name==o.name
+            else replace(o, name=name, label=name if o.label==o.name else o.label))
     if [o.name for o in out]!=[o.name for o in objectives]:
-        warnings.warn(f'rewards with the same name: they are logged as {", ".join(o.name for o in out)}', stacklevel=2)
+        warnings.warn(
+            f'rewards with the same name: they are logged as {", ".join(o.name for o in out)}',
+            stacklevel=2)
     return out
 
 # %% ../../nbs/25_scoring.ipynb #9f156a9f
@@ -98,8 +115,10 @@ def trl_range(
     "Range of a reward function of `trl.rewards`."
     if not str(getattr(reward_func, '__module__', '')).startswith('trl.'): return None
     name = getattr(reward_func, '__name__', '')
-    bounds = dict(soft_overlong_punishment_reward=[-1., 0.], repetition_penalty_reward=[getattr(reward_func, 'max_penalty', None), 0.],
-        cosine_scaled_reward=[getattr(reward_func, f'{end}_value_{kind}', None) for end in ('min', 'max') for kind in ('wrong', 'correct')]).get(name)
+    bounds = dict(soft_overlong_punishment_reward=[-1., 0.],
+        repetition_penalty_reward=[getattr(reward_func, 'max_penalty', None), 0.],
+        cosine_scaled_reward=[getattr(reward_func, f'{end}_value_{kind}', None)
+        for end in ('min', 'max') for kind in ('wrong', 'correct')]).get(name)
     if not bounds or None in bounds or min(bounds)==max(bounds): return None
     return min(bounds),max(bounds)
 
@@ -126,13 +145,15 @@ class Ranges:
     )->bool: # True if a range changed
         "Take the ranges that nobody declared from the first values."
         before,self.settled = self.objectives,True
-        self.objectives = [o if known else self._fitted(o, column) for o,known,column in zip(before, self.known, _columns(values), strict=True)]
+        self.objectives = [o if known else self._fitted(o, column)
+            for o,known,column in zip(before, self.known, _columns(values), strict=True)]
         return self.objectives!=before
 
     def _fitted(self, objective, values):
         low,high = min([0., *values]),max([0., *values])
         if objective.range[0]<=low and high<=objective.range[1]: return objective
-        warnings.warn(f'reward {objective.name!r}: values from {min(values):g} to {max(values):g} are outside {_interval(*objective.range)}. Its range is taken from them: '
+        warnings.warn(
+            f'reward {objective.name!r}: values from {min(values):g} to {max(values):g} are outside {_interval(*objective.range)}. Its range is taken from them: '
             f'{_interval(low, high)}. {_advice(objective)}', stacklevel=4)
         return replace(objective, range=(low, high))
 
@@ -141,16 +162,22 @@ class Ranges:
     ):
         "Warn once for each objective whose values leave its range."
         for o,column in zip(self.objectives, _columns(values), strict=True):
-            if o.measure=='length': column = [sum(column)/len(column)] if column else [] # its range is that of mean lengths
+            if o.measure=='length': # its range is that of mean lengths
+                column = [sum(column)/len(column)] if column else []
             low,high = o.range
-            if o.name in self._warned or not column or (low<=min(column) and max(column)<=high): continue
+            if o.name in self._warned or not column or (low<=min(column) and max(column)<=high):
+                continue
             self._warned.add(o.name)
-            warnings.warn(f'reward {o.name!r}: values from {min(column):g} to {max(column):g} are outside its range {_interval(*o.range)}. Values beyond the worse end '
+            warnings.warn(
+                f'reward {o.name!r}: values from {min(column):g} to {max(column):g} are outside its range {_interval(*o.range)}. Values beyond the worse end '
                 f'have hypervolume 0. {_advice(o)}', stacklevel=4)
 
-    def state_dict(self): return dict(ranges=[o.range for o in self.objectives], settled=self.settled, warned=sorted(self._warned))
+    def state_dict(self):
+        return dict(ranges=[o.range for o in self.objectives], settled=self.settled,
+            warned=sorted(self._warned))
     def load_state_dict(self, state):
-        self.objectives = [replace(o, range=tuple(r)) for o,r in zip(self.objectives, state['ranges'], strict=True)]
+        self.objectives = [replace(o, range=tuple(r))
+            for o,r in zip(self.objectives, state['ranges'], strict=True)]
         self.settled,self._warned = state['settled'],set(state['warned'])
 
 def _columns(values):
@@ -159,4 +186,5 @@ def _columns(values):
     return [column[~column.isnan()].tolist() for column in values.unbind(1)]
 
 def _interval(low, high): return f'[{low:g}, {high:g}]'
-def _advice(o): return f'To declare another one: reward.objective = mora.Objective({o.name!r}, range=(low, high))'
+def _advice(o):
+    return f'To declare another one: reward.objective = mora.Objective({o.name!r}, range=(low, high))'

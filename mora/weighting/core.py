@@ -241,7 +241,8 @@ def make_weighting(
     "Return the named weighting, built with `options`. Raises `ConfigError`."
     if isinstance(weighting, Weighting):
         if not options: return weighting
-        raise ConfigError('weighting_options', options, 'none, since the weighting is already built')
+        raise ConfigError('weighting_options', options,
+            'none, since the weighting is already built')
     known = weightings()
     cls = known[one_of('weighting', weighting, known)]
     takes = list(inspect.signature(cls).parameters)
