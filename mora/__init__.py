@@ -29,7 +29,7 @@ _PUBLIC = dict(
      'study.run': 'ExperimentConfig Run run_experiment load_run',
      'study.grid': 'gather',
      'study.analysis': 'load_results',
-     'study.report': 'make_report'}
+     'study.pages': 'make_report'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from mora.study.run import ExperimentConfig, Run, run_experiment, load_run
     from mora.study.grid import gather
     from mora.study.analysis import load_results
-    from mora.study.report import make_report
+    from mora.study.pages import make_report
     from mora.weighting.core import (
         PRESETS, Weighting, FixedWeighting, check_weighting, make_weighting, weighting_names)
     from mora.weighting.hypervolume import HypervolumeWeighting

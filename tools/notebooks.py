@@ -2,6 +2,7 @@
 
     python tools/notebooks.py              all of nbs/*.ipynb and nbs/study/*.ipynb
     python tools/notebooks.py 11 30        those whose name begins so
+    python tools/notebooks.py claims       an experiment, by its name: nbs/experiments/claims.ipynb
 """
 import os
 import subprocess
@@ -27,7 +28,9 @@ def run(path):
 
 if __name__ == "__main__":
     wanted = tuple(sys.argv[1:]) or ("",)
-    bar = tqdm([p for p in [*sorted(nbs.glob("*.ipynb")), *sorted((nbs / "study").glob("*.ipynb"))] if p.name.startswith(wanted)], unit="notebook")
+    reading = [*sorted(nbs.glob("*.ipynb")), *sorted((nbs / "study").glob("*.ipynb"))]
+    experiments = [p for p in sorted((nbs / "experiments").glob("*.ipynb")) if p.stem in wanted]
+    bar = tqdm([p for p in reading if p.name.startswith(wanted)] + experiments, unit="notebook")
     for path in bar:
         bar.set_postfix_str(path.stem)
         run(path)
