@@ -80,6 +80,15 @@ def test_every_experiment_asks_and_answers(name):
     assert "assert " in nb.cells[at - 1].source, f"{name}.ipynb: expected asserts right before the answer"
 
 
+QUICK = {"nonconvex": dict(steps=3, seeds=1, weights=[0.5], preferences=[0.5])}
+
+
+@pytest.mark.parametrize("name", sorted({*EXECUTED} - {"what_is_inert"}))  # that one is in test_inert.py
+def test_experiments_run_and_their_conclusions_hold(name, tmp_path):
+    path = root / "nbs" / "experiments" / f"{name}.ipynb"
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", QUICK.get(name, {}), cwd=path.parent, progress_bar=False)
+
+
 GUARD = "from mora.study.grid import check_parameters\ncheck_parameters()"
 
 

@@ -125,7 +125,7 @@ ERRORS = {  # results -> what the one line must say
     "no objective": (DEMO[~DEMO.name.str.startswith("rewards/")], "no objective"),
     "nothing tested": (DEMO[DEMO.split == "train"], "accuracy, conciseness, clarity"),
     "nothing finite": (changed(TESTED, value=np.nan), "accuracy, conciseness, clarity"),
-    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0"),
+    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0 with all"),
     "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN], without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
     "no preset": (changed(DEMO.run == RUN, preset=None), f"a preset in every row; run {RUN}"),
     "no seed": (changed(DEMO.run == RUN, seed=np.nan), f"a seed in every row; run {RUN}"),
@@ -282,7 +282,7 @@ def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs):
     config.write_text(config.read_text().replace("- 80", "- 2048"))
     results = load_results(runs)
     said = " ".join(left_out(results, study_objectives(results)))
-    assert "Unfinished runs: half." in said and "the first declaration is used: conciseness." in said
+    assert "Unfinished runs: half." in said and "of which the first declaration is used: conciseness." in said
     assert results.run.nunique() == 3 and load_results(runs / RUN).run.nunique() == 1
 
 

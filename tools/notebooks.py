@@ -16,10 +16,19 @@ from tqdm import tqdm
 nbs = Path(__file__).resolve().parent.parent / "nbs"
 
 
+def is_progress(output):
+    "Whether an output is a progress bar or a warning, which are different on every run."
+    return output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
 def run(path):
     "Execute one notebook in its folder and write it back."
     nb = nbformat.read(path, 4)
     NotebookClient(nb, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    if path.parent.name == "experiments":
+        for cell in (c for c in nb.cells if c.cell_type == "code"):
+            cell.outputs = [o for o in cell.outputs if not is_progress(o)]
+        nb.metadata.pop("widgets", None)
     nb.metadata = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     tmp = path.with_suffix(".tmp")
     nbformat.write(nb, tmp)

@@ -6,7 +6,7 @@
 __all__ = ['REPORT', 'EXPERIMENTS', 'column_head', 'show_table', 'check_study', 'left_out', 'study_name', 'figure_prefix',
            'execute_notebook', 'make_report', 'question', 'answer', 'make_findings']
 
-# %% ../../nbs/study/52_pages.ipynb #82b48836
+# %% ../../nbs/study/52_pages.ipynb #600dc8bc
 import re
 from pathlib import Path
 import numpy as np
@@ -17,7 +17,7 @@ from .folders import check_writable, write_whole
 from .grid import TRAIN, failure, read_notebook
 from .plots import in_words
 
-# %% ../../nbs/study/52_pages.ipynb #4f6a8088
+# %% ../../nbs/study/52_pages.ipynb #50ac7552
 _TAGS = set('a b blockquote br caption code div em h1 h2 h3 h4 hr i li ol p pre span strong sub sup '
             'table tbody td th thead tr ul'.split())
 
@@ -39,7 +39,7 @@ def markdown_html(
     from nbconvert.filters import markdown2html
     return clean_html(markdown2html(text))
 
-# %% ../../nbs/study/52_pages.ipynb #56698b20
+# %% ../../nbs/study/52_pages.ipynb #3b4c84c2
 def output_html(
     output, # Output of an executed cell
 )->str:
@@ -47,9 +47,10 @@ def output_html(
     from html import escape
     data = output.get('data', {})
     if 'image/png' in data:
-        about,source = output.get('metadata', {}),''.join(data['image/png'].split())
-        width = about.get('image/png', {}).get('width', '')
-        return f'<figure><img alt="{escape(about.get("alt", ""))}" width="{width}" src="data:image/png;base64,{source}"></figure>'
+        about = output.get('metadata', {})
+        alt,width = escape(about.get('alt', '')),about.get('image/png', {}).get('width', '')
+        source = 'data:image/png;base64,' + ''.join(data['image/png'].split())
+        return f'<figure><img alt="{alt}" width="{width}" src="{source}"></figure>'
     if 'text/html' in data: return f'<div class="output">{clean_html(data["text/html"])}</div>'
     if 'text/markdown' in data: return f'<div class="output">{markdown_html(data["text/markdown"])}</div>'
     text = data.get('text/plain', '') or (output.get('text', '') if output.get('name')=='stdout' else '')
@@ -66,9 +67,10 @@ def describe_pictures(
             words = re.sub(r'^#+ .*$', '', cell.source, flags=re.M).strip()
             sentence = re.split(r'(?<=[.:])\s', words)[0] or sentence
         for output in cell.get('outputs', []):
-            if 'image/png' in output.get('data', {}): output.metadata['alt'] = ' – '.join(filter(None, [heading, sentence]))
+            if 'image/png' in output.get('data', {}):
+                output.metadata['alt'] = ' – '.join(filter(None, [heading, sentence]))
 
-# %% ../../nbs/study/52_pages.ipynb #cf0ef0cc
+# %% ../../nbs/study/52_pages.ipynb #9497bdc7
 _CSS = """
 :root{color-scheme:light}
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;padding:1rem;
@@ -80,7 +82,8 @@ figure{margin:1rem 0;overflow-x:auto} figure img{max-width:100%;height:auto;disp
 blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;max-width:44rem}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;display:block;overflow-x:auto;margin:.5rem 0 1rem}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;vertical-align:top} td{white-space:nowrap}
-th{border-bottom:1px solid #444;vertical-align:bottom;font-weight:600} tbody th{font-weight:400;border-bottom:1px solid #ddd}
+th{border-bottom:1px solid #444;vertical-align:bottom;font-weight:600} tbody th{font-weight:400;border-bottom:1px solid #ddd;
+text-align:left;vertical-align:top;white-space:nowrap}
 th:first-child,td:first-child{text-align:left} .anchor-link{display:none}
 .text td,.text th{white-space:normal;text-align:left;min-width:9rem}
 @media (max-width:40rem){table{font-size:.75rem} th,td{padding:.25rem .35rem} figure img{max-width:none}}
@@ -105,12 +108,13 @@ def page_title(
     return next(re.findall(r'^# (.*)$', c.source, re.M)[0] for c in nb.cells if c.cell_type=='markdown')
 
 def render_page(
-    nb,  # Executed notebook; its pictures get descriptions
+    nb,  # Executed notebook; it is changed
     out, # Path of the page; its folder is made
 )->Path:
     "Write an executed notebook as one self-contained HTML page and return its path."
     from nbconvert import HTMLExporter
     describe_pictures(nb)
+    nb.cells = [c for c in nb.cells if 'detail' not in c.metadata.get('tags', [])]
     exporter = HTMLExporter(raw_template=_TEMPLATE, exclude_input=True,
         filters=dict(markdown_html=markdown_html, output_html=output_html))
     page,_ = exporter.from_notebook_node(nb, dict(page_title=page_title(nb), page_css=_CSS))
@@ -118,9 +122,10 @@ def render_page(
     write_whole(out, lambda part: part.write_text(page, encoding='utf-8'))
     return Path(out)
 
-# %% ../../nbs/study/52_pages.ipynb #60734f44
-_HEADS = dict(method='Method', preset='Preset', runs='Runs', seeds='Seeds', on_front='On the front', mean_step='Mean step ↓',
-    chosen_on='Chosen on', archive='All checkpoints ↑', final='Last checkpoint ↑', igd_plus='Shortfall ↓')
+# %% ../../nbs/study/52_pages.ipynb #7f268df3
+_HEADS = dict(method='Method', preset='Preset', runs='Runs', seeds='Seeds', on_front='On the front',
+    mean_step='Mean step ↓', chosen_on='Chosen on', archive='All checkpoints ↑', final='Last checkpoint ↑',
+    igd_plus='Shortfall ↓')
 
 def column_head(
     objective, # `Objective`
@@ -146,7 +151,7 @@ def show_table(
     heads = {**_HEADS, **{o.name: column_head(o) for o in objectives}}
     return HTML(out.rename(columns=heads).to_html(index=False, border=0)) # pandas escapes names and values
 
-# %% ../../nbs/study/52_pages.ipynb #e8cead99
+# %% ../../nbs/study/52_pages.ipynb #6687c625
 _SHOWN = ['algorithm', 'method', 'preset', 'seed']
 
 def _listed(names, most=3):
@@ -162,9 +167,10 @@ def _check_points(points, objectives, results):
     "Raise a `ConfigError` unless a checkpoint after step 0 has a value of every objective."
     if (points['step']>0).any(): return
     run = results['run'].iloc[0]
-    rows = results[(results['run']==run) & (results['split']=='test') & (results['step']>0) & np.isfinite(results['value'])]
+    rows = results[(results['run']==run) & (results['split']=='test') & (results['step']>0)]
+    rows = rows[np.isfinite(rows['value'])]
     lacking = [o.name for o in objectives if o.name not in set(rows['name'])] or ['checkpoint with all of them']
-    expected = f'objectives that some checkpoint after step 0 has all of, on the test problems; {run} has no {lacking[0]}'
+    expected = f'a checkpoint after step 0 with all of them on the test problems; {run} has no {lacking[0]}'
     raise ConfigError('results', ', '.join(o.name for o in objectives), expected)
 
 def check_study(
@@ -177,7 +183,7 @@ def check_study(
         _check_points(points, objectives, part)
         runs = points.drop_duplicates('run')
         for _,same in runs[runs.duplicated(_SHOWN, keep=False)].groupby(_SHOWN, sort=False):
-            expected = 'one run for each algorithm, method, preset and seed; runs that differ in other settings need labels'
+            expected = 'one run for each algorithm, method, preset and seed; label runs that differ otherwise'
             raise ConfigError('results', ', '.join(same['run'].iloc[:2]), expected)
 
 def left_out(
@@ -194,13 +200,16 @@ def left_out(
     unfinished,differing = (results.attrs.get(k) or [] for k in ('unfinished', 'differing'))
     out = []
     if never: out.append(f'Not shown, for want of a finite value on the test problems: {_listed(never)}.')
-    if gone: out.append(f"Runs without a checkpoint that has all objectives: {_listed(r for r in checkpoints['run'] if r in gone)}.")
-    if len(short): out.append(f'Checkpoints without a finite value of every objective: {len(short)}, of {_listed(short)}.')
+    if gone:
+        runs = _listed(r for r in checkpoints['run'] if r in gone)
+        out.append(f'Runs without a checkpoint that has all objectives: {runs}.')
+    if len(short):
+        out.append(f'Checkpoints without a finite value of every objective: {len(short)}, of {_listed(short)}.')
     if unfinished: out.append(f'Unfinished runs: {_listed(unfinished)}.')
-    if differing: out.append(f'Runs declare these objectives differently, and the first declaration is used: {_listed(differing)}.')
+    if differing: out.append(f'Objectives declared differently, of which the first declaration is used: {_listed(differing)}.')
     return out
 
-# %% ../../nbs/study/52_pages.ipynb #07a884cb
+# %% ../../nbs/study/52_pages.ipynb #3fe95657
 REPORT = TRAIN.with_name('report.ipynb')
 
 def study_name(
@@ -228,7 +237,8 @@ def execute_notebook(
     "Execute a notebook with papermill and return it; an error in it becomes a `ConfigError`."
     import papermill
     options = dict(kernel_name='python3', progress_bar=progress, extra_arguments=['--log-level=CRITICAL'])
-    try: return papermill.execute_notebook(read_notebook(path), None, parameters, **options)
+    try:
+        return papermill.execute_notebook(read_notebook(path), None, parameters, **options)
     except papermill.PapermillExecutionError as error:
         expected = f'results that {Path(path).name} can draw ({failure(error)})'
         raise ConfigError('results', parameters.get('results'), expected) from None
@@ -238,14 +248,14 @@ def make_report(
     figures='figures', # Folder for the figures and the page
     progress=False,    # Show a bar
 )->Path:
-    "Execute the report notebook on a study, write its figures and its page STUDY_report.html, and return the page's path."
+    "Execute the report notebook on a study, write its figures and STUDY_report.html, and return the page's path."
     check_study(load_results(source))
     folder = check_writable(figures, 'figures')
     parameters = dict(results=str(find_results(source).resolve()), figures=str(folder))
     nb = execute_notebook(REPORT, parameters, progress)
     return render_page(nb, Path(figures)/f'{study_name(source)}_report.html')
 
-# %% ../../nbs/study/52_pages.ipynb #a21a6dcc
+# %% ../../nbs/study/52_pages.ipynb #b4b1b04f
 EXPERIMENTS = ['claims', 'leaderboard', 'what_is_inert', 'single_objectives', 'conflict', 'reward_design', 'warm_start',
     'sensitivity', 'nonconvex']
 
@@ -273,18 +283,21 @@ def make_findings(
     target = check_writable(figures, 'figures')
     lost = [n for n in experiments if not (Path(folder)/f'{n}.ipynb').exists()]
     if lost:
-        expected = f'the folder or file of a study; {folder} has no {lost[0]}.ipynb, which only a checkout of mora holds'
+        expected = f'the folder or file of a study; {folder} has no {lost[0]}.ipynb (only a checkout of mora has)'
         raise ConfigError('results', 'none', expected)
     sections = {n: read_notebook(Path(folder)/f'{n}.ipynb') for n in experiments}
     rows = [f'| [{page_title(nb)}](#{n}) | {answer(nb)} |' for n,nb in sections.items()]
-    head = '# How should the weights among several rewards move?\n\nA language model is trained by reinforcement learning on ' \
-        'accuracy, length and clarity at once. Each section below is an executed notebook of `nbs/experiments/`.'
+    head = ('# How should the weights among several rewards move?\n\n'
+        'A language model is trained by reinforcement learning on accuracy, length and clarity at once. '
+        'Each section below is an executed notebook of `nbs/experiments/`. A policy of 100,000 parameters supports '
+        'claims about mechanisms, not about the size of effects in large models.')
     nb = read_notebook(Path(folder)/f'{experiments[0]}.ipynb')
     nb.cells = [_markdown('\n'.join([head, '', '| Question | Answer |', '|---|---|', *rows]))]
     for name,section in sections.items():
         for cell in section.cells:
             if cell.cell_type=='markdown': cell.source = re.sub(r'^#', '##', cell.source, flags=re.M)
         nb.cells += [_markdown(f'<a id="{name}"></a>'), *section.cells]
+    for i,cell in enumerate(nb.cells): cell.id = f'cell-{i}' # notebooks share some
     return render_page(nb, target/'findings.html')
 
 def _markdown(text):
