@@ -30,7 +30,7 @@ _PUBLIC = dict(
      'study.run': 'ExperimentConfig Run run_experiment load_run',
      'study.grid': 'gather',
      'study.analysis': 'load_results',
-     'study.report': 'make_report'}
+     'study.pages': 'make_report'}
 _HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOME)
 
@@ -108,7 +108,7 @@ if TYPE_CHECKING:
     from mora.study.run import ExperimentConfig, Run, run_experiment, load_run
     from mora.study.grid import gather
     from mora.study.analysis import load_results
-    from mora.study.report import make_report
+    from mora.study.pages import make_report
     from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting
     from mora.weighting.core import weighting_names
     from mora.weighting.check import check_weighting

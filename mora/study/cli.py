@@ -92,7 +92,7 @@ EXAMPLES = dict(
     report = """examples:
   mora report runs/quick
   mora report data/paper.parquet --figures figures
-  mora report                  # what all experiments found, on one page, from the committed results""")
+  mora report                  # one page of all experiments and their answers""")
 USAGE = dict(
     train='mora train [--config FILE] [--out DIR] [--dry-run] [--trust-remote-code] [--SETTING VALUE ...]')
 FURTHER = 'Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-vllm true; a recipe has the same names with underscores.'
@@ -131,9 +131,9 @@ def make_parser():
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE',
         help='settings of all runs; for their names see mora train --help')
-    report = command('report', 'draw figures and a report from finished runs')
+    report = command('report', 'draw the figures and the page of a study from its finished runs')
     report.add_argument('results', metavar='RESULTS', nargs='?',
-        help='folder of a study, or a file of gathered results (default: all experiments, from the committed results)')
+        help='folder of a study, or a file of gathered results (default: one page of all experiments)')
     report.add_argument('--figures', default='figures',
         help='folder they are drawn into (default: figures)')
     return parser
@@ -217,13 +217,11 @@ def do_study(args)->int: # Exit code
     return 1 if failed else 0
 
 def do_report(args)->int: # Exit code
-    "`mora report`."
-    if args.results is None:
-        from mora.study.findings import make_findings
-        print(make_findings(args.figures, progress=True))
-    else:
-        from mora.study.report import make_report
-        print(make_report(args.results, args.figures, progress=True))
+    "Run `mora report`."
+    from mora.study.pages import make_findings, make_report
+    page = (make_report(args.results, args.figures, progress=True) if args.results
+        else make_findings(args.figures))
+    print(page)
     return 0
 
 # %% ../../nbs/study/42_cli.ipynb #8c8edfaf
