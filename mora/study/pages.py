@@ -185,7 +185,7 @@ def check_study(
 ):
     "Raise a `ConfigError` unless a report of the results can be drawn."
     objectives = study_objectives(results)
-    for algorithm,part in results.groupby('algorithm', sort=False):
+    for _,part in results.groupby('algorithm', sort=False):
         points = vectors(part, objectives)
         _check_points(points, objectives, part)
         runs = points.drop_duplicates('run')
