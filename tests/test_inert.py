@@ -12,7 +12,7 @@ SMALLEST = dict(seeds=[0], steps=2, prompts=4, simulations=50)
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory):
-    "Heading number -> the verdict below it."
+    "Verdicts of the executed notebook by section number."
     out = tmp_path_factory.mktemp("inert") / "out.ipynb"
     # an assert in the notebook that fails raises here
     papermill.execute_notebook(NOTEBOOK, out, SMALLEST, cwd=NOTEBOOK.parent, progress_bar=False)
@@ -45,7 +45,8 @@ def numbers(text, pattern):
 
 
 def test_the_multiplier_is_lost_on_the_reward_and_passes_on_the_advantage(verdicts):
-    low, high, felt = numbers(verdicts[1], r"factor of ([\d.]+) to ([\d.]+) under GRPO and REINFORCE\+\+, of ([\d.]+) under")
+    pattern = r"factor of ([\d.]+) to ([\d.]+) under GRPO and REINFORCE\+\+, of ([\d.]+) under"
+    low, high, felt = numbers(verdicts[1], pattern)
     assert abs(low - 1) < 0.01 and abs(high - 1) < 0.01 and abs(felt - 4) < 0.05
 
 

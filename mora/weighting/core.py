@@ -126,7 +126,10 @@ def measure(
 
 # %% ../../nbs/10_weighting_core.ipynb #357b6afe
 class Weighting(_Named):
-    "Weights over K objectives, a multiplier, and the advantages that they give."
+    """Weights over K objectives, a multiplier, and the advantages that they give.
+
+    Raises `ConfigError` for an option that cannot be used.
+    """
     simplex = True               # weights are at least 0 and sum to 1; False: any finite numbers
     needs = frozenset()          # subset of {"validation", "gramian", "update", "reference"}
     gradients = Exact()          # how the Gramian is measured, if it is needed
