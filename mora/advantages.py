@@ -26,9 +26,12 @@ def as_floats(
     if rewards.dtype==torch.float64: floats = rewards
     else:
         largest = rewards.double().abs().nan_to_num(nan=0.).max().item() if rewards.numel() else 0.
-        exact = LARGE if rewards.is_floating_point() else 2.**24 # float32 holds whole numbers up to here
+        # float32 holds whole numbers up to here
+        exact = LARGE if rewards.is_floating_point() else 2.**24
         floats = rewards.to(torch.float32 if largest<=exact else torch.float64)
-    if floats.isinf().any(): raise ConfigError('rewards', floats[floats.isinf()][0].item(), 'finite numbers, or NaN where an objective does not apply')
+    if floats.isinf().any():
+        raise ConfigError('rewards', floats[floats.isinf()][0].item(),
+            'finite numbers, or NaN where an objective does not apply')
     return floats
 
 # %% ../nbs/02_advantages.ipynb #d546df77
@@ -40,7 +43,8 @@ def weighted_sum(
     rewards = as_floats(rewards)
     weights = torch.as_tensor(weights).to(rewards)
     if rewards.ndim!=2 or weights.shape!=rewards.shape[1:]:
-        raise ValueError(f"rewards {tuple(rewards.shape)} need shape (B*G, K) and weights {tuple(weights.shape)} shape (K,)")
+        raise ValueError(
+            f"rewards {tuple(rewards.shape)} need shape (B*G, K) and weights {tuple(weights.shape)} shape (K,)")
     scalar = (rewards * weights.unsqueeze(0)).nansum(dim=1)
     scalar[torch.isnan(rewards).all(dim=1)] = torch.nan
     return scalar
@@ -52,9 +56,12 @@ def _estimator(fn):
     def estimate(rewards, num_generations, *args, **kwargs):
         rewards = as_floats(rewards)
         if rewards.ndim not in (1,2) or len(rewards)%num_generations:
-            raise ValueError(f"rewards have shape {tuple(rewards.shape)}, expected (B*G,) or (B*G, K) with G = {num_generations}")
-        one = lambda column: torch.nan_to_num(fn(column.contiguous(), num_generations, *args, **kwargs), nan=0.)
-        return one(rewards) if rewards.ndim==1 else torch.stack([one(c) for c in rewards.unbind(1)], 1)
+            raise ValueError(
+                f"rewards have shape {tuple(rewards.shape)}, expected (B*G,) or (B*G, K) with G = {num_generations}")
+        one = lambda column: torch.nan_to_num(fn(column.contiguous(), num_generations, *args,
+            **kwargs), nan=0.)
+        return (one(rewards) if rewards.ndim==1
+            else torch.stack([one(c) for c in rewards.unbind(1)], 1))
     return estimate
 
 # %% ../nbs/02_advantages.ipynb #1aca04fc
@@ -64,7 +71,8 @@ def nanstd(
 )->Tensor:
     "Sample standard deviation of the values that are not NaN."
     mean = torch.nanmean(x, dim=dim, keepdim=True)
-    variance = torch.nanmean((x - mean)**2, dim=dim, keepdim=True) # TRL's order of operations, to the bit
+    # TRL's order of operations, to the bit
+    variance = torch.nanmean((x - mean)**2, dim=dim, keepdim=True)
     n = torch.sum(~torch.isnan(x), dim=dim, keepdim=True)
     variance *= torch.where(n>1, n/(n-1), torch.full_like(n/(n-1), torch.nan))
     std = torch.sqrt(variance)
@@ -84,7 +92,8 @@ def grpo(
     grouped = rewards.view(-1, num_generations)
     advantages = rewards - torch.nanmean(grouped, dim=1).repeat_interleave(num_generations, dim=0)
     if scale=='none': return advantages
-    if scale=='batch': std = nanstd(rewards).expand_as(rewards) if len(rewards)>1 else torch.zeros_like(rewards)
+    if scale=='batch':
+        std = nanstd(rewards).expand_as(rewards) if len(rewards)>1 else torch.zeros_like(rewards)
     elif num_generations>1: std = nanstd(grouped, dim=1).repeat_interleave(num_generations, dim=0)
     else: std = torch.zeros_like(rewards)
     return advantages / (std + eps)
@@ -124,17 +133,21 @@ def reinforce_plus_plus(
     group_mean:bool=False, # Subtract the group mean first (REINFORCE++-baseline)
 )->Tensor: # Same shape as `rewards`
     "Rewards whitened over all tokens of the batch."
-    if lengths is None: raise ConfigError('lengths', None, 'the number of tokens of each completion')
+    if lengths is None:
+        raise ConfigError('lengths', None, 'the number of tokens of each completion')
     x = rewards.double()
-    if group_mean: x = x - torch.nanmean(x.view(-1, num_generations), dim=1).repeat_interleave(num_generations)
-    x = x - torch.nanmean(x).nan_to_num() # makes an all-equal batch exactly 0; whitening does not see a shift
+    if group_mean:
+        x = x - torch.nanmean(x.view(-1, num_generations), dim=1).repeat_interleave(num_generations)
+    # makes an all-equal batch exactly 0; whitening does not see a shift
+    x = x - torch.nanmean(x).nan_to_num()
     tokens = torch.as_tensor(lengths).to(x).masked_fill(x.isnan(), 0.)
     mean = (tokens*x).nansum() / tokens.sum()
     variance = (tokens*(x-mean)**2).nansum() / (tokens.sum()-1)
     return ((x-mean) * torch.rsqrt(variance + 1e-8)).to(rewards)
 
 # %% ../nbs/02_advantages.ipynb #c3271154
-ESTIMATORS = dict(grpo=grpo, rloo=rloo, reinforce=reinforce, reinforce_plus_plus=reinforce_plus_plus)
+ESTIMATORS = dict(grpo=grpo, rloo=rloo, reinforce=reinforce,
+    reinforce_plus_plus=reinforce_plus_plus)
 
 def make_estimator(
     algorithm:str,       # A name in `ESTIMATORS`
@@ -145,8 +158,11 @@ def make_estimator(
     "The estimator called `algorithm` with everything but the rewards filled in."
     fn = ESTIMATORS[one_of('algorithm', algorithm, ESTIMATORS)]
     if num_generations<2 and algorithm in ('grpo', 'rloo'):
-        raise ConfigError('num_generations', num_generations, f'at least 2: {algorithm} compares the completions of one prompt')
-    for o in options: one_of(f'option of {algorithm}', o, list(inspect.signature(fn).parameters)[3:] or ['(none)'])
+        raise ConfigError('num_generations', num_generations,
+            f'at least 2: {algorithm} compares the completions of one prompt')
+    for o in options:
+        one_of(f'option of {algorithm}', o, list(inspect.signature(fn).parameters)[3:]
+            or ['(none)'])
     return partial(fn, num_generations=num_generations, lengths=lengths, **options)
 
 # %% ../nbs/02_advantages.ipynb #ed79604d
@@ -155,5 +171,7 @@ def group_size(
 )->int: # G
     "Completions a prompt that `estimator` was made for."
     size = getattr(estimator, 'keywords', {}).get('num_generations')
-    if size is None: raise ConfigError('estimator', getattr(estimator, '__name__', estimator), 'one with num_generations filled in, as make_estimator gives')
+    if size is None:
+        raise ConfigError('estimator', getattr(estimator, '__name__', estimator),
+            'one with num_generations filled in, as make_estimator gives')
     return size

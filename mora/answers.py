@@ -84,12 +84,14 @@ def last_boxed(
     rule:str|None=None, # "paper" (the authors' code) or "robust"; None: the first of the two that finds a box
 )->str|None: # What is inside, or None if there is no complete box
     "Content of the last \\boxed{} in `text`."
-    if rule is not None: return _paper_box(text) if one_of('rule', rule, RULES)=='paper' else _robust_box(text)
+    if rule is not None:
+        return _paper_box(text) if one_of('rule', rule, RULES)=='paper' else _robust_box(text)
     found = _paper_box(text)
     return _robust_box(text) if found is None else found
 
 # %% ../nbs/00_answers.ipynb #1ca2f5bf
-_CHANGES = [('\n', ''), ('\\!', ''), ('\\\\', '\\'), ('tfrac', 'frac'), ('dfrac', 'frac'), ('\\left', ''),
+_CHANGES = [('\n', ''), ('\\!', ''), ('\\\\', '\\'), ('tfrac', 'frac'), ('dfrac', 'frac'),
+    ('\\left', ''),
             ('\\right', ''), ('^{\\circ}', ''), ('^\\circ', ''), ('\\$', '')] # in this order
 
 def _roots(text):
@@ -139,11 +141,16 @@ def same_answer(
     return answer==truth if a is None or t is None else a==t
 
 # %% ../nbs/00_answers.ipynb #d20b090e
-_CHARACTERS = {'−': '-', '–': '-', '‐': '-', '‑': '-', '⁄': '/', '∕': '/', '∶': ':', '′': "'", '’': "'",
-    '‘': '', '“': '', '”': '', '。': '.', '、': ',', '⟨': '(', '⟩': ')', '×': r'\times ', '÷': r'\div ',
-    '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ', '≈': r'\approx ',
-    '±': r'\pm ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}', 'º': r'^{\circ}', '˚': r'^{\circ}',
-    '∈': r'\in ', '∪': r'\cup ', '∩': r'\cap ', '∅': r'\emptyset ', '→': r'\rightarrow ', '←': r'\leftarrow ',
+_CHARACTERS = {'−': '-', '–': '-', '‐': '-', '‑': '-', '⁄': '/', '∕': '/', '∶': ':', '′': "'",
+    '’': "'",
+    '‘': '', '“': '', '”': '', '。': '.', '、': ',', '⟨': '(', '⟩': ')', '×': r'\times ',
+    '÷': r'\div ',
+    '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ',
+    '≈': r'\approx ',
+    '±': r'\pm ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}', 'º': r'^{\circ}',
+    '˚': r'^{\circ}',
+    '∈': r'\in ', '∪': r'\cup ', '∩': r'\cap ', '∅': r'\emptyset ', '→': r'\rightarrow ',
+    '←': r'\leftarrow ',
     '€': r'\euro ', '£': r'\pounds ', 'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
     'ℚ': r'\mathbb{Q}', 'ℂ': r'\mathbb{C}'}
 
@@ -154,8 +161,10 @@ def _latex_character(char):
     if char.isdecimal(): return str(unicodedata.decimal(char))
     kind,*codes = unicodedata.decomposition(char).split() or ['']
     plain = ''.join(chr(int(code, 16)) for code in codes if kind.startswith('<'))
-    if kind in ('<super>', '<sub>'): return ('\x01' if kind=='<super>' else '\x02') + _CHARACTERS.get(plain, plain)
-    if kind=='<fraction>' and plain.count('\u2044')==1: return r'\frac{{{}}}{{{}}}'.format(*plain.split('\u2044'))
+    if kind in ('<super>', '<sub>'):
+        return ('\x01' if kind=='<super>' else '\x02') + _CHARACTERS.get(plain, plain)
+    if kind=='<fraction>' and plain.count('\u2044')==1:
+        return r'\frac{{{}}}{{{}}}'.format(*plain.split('\u2044'))
     greek = re.fullmatch('GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)', unicodedata.name(char, ''))
     if greek: return f"\\{greek[2].lower() if greek[1]=='SMALL' else greek[2].capitalize()} "
     return unicodedata.normalize('NFKC', char)
@@ -165,7 +174,9 @@ def _ascii(text):
     if text.isascii(): return text
     text = ''.join(char if char.isascii() else _latex_character(char) for char in text)
     for mark,sign in (('\x01', '^'), ('\x02', '_')):
-        text = re.sub(f'(?:{mark}.)+', lambda m, mark=mark, sign=sign: f"{sign}{{{m[0].replace(mark, '')}}}", text)
+        text = re.sub(
+            f'(?:{mark}.)+', lambda m, mark=mark, sign=sign: f"{sign}{{{m[0].replace(mark, '')}}}",
+            text)
     return text
 
 # %% ../nbs/00_answers.ipynb #bd4a1c5b
@@ -173,18 +184,23 @@ def _spellings():
     "Command -> what is written for it."
     alike = {'': r'\left \right \displaystyle \! \( \) \[ \] $ " `',
              ' ': r'\, \; \: \> \quad \qquad \enspace \thinspace ~',
-             r'\frac ': r'\dfrac \tfrac \cfrac', r'\le ': r'\leq \leqslant <=', r'\ge ': r'\geq \geqslant >=',
+             r'\frac ': r'\dfrac \tfrac \cfrac', r'\le ': r'\leq \leqslant <=',
+             r'\ge ': r'\geq \geqslant >=',
              r'\ne ': r'\neq !=', '<': r'\lt', '>': r'\gt', '^': '**', r'\cdot ': r'\ast *',
-             '|': r'\lvert \rvert \vert', r'\{': r'\lbrace', r'\}': r'\rbrace', '[': r'\lbrack', ']': r'\rbrack',
-             '(': r'\langle', ')': r'\rangle', r'\dollar ': r'\$', r'\percent ': r'\% %', r'\rightarrow ': r'\to',
+             '|': r'\lvert \rvert \vert', r'\{': r'\lbrace', r'\}': r'\rbrace',
+             '[': r'\lbrack', ']': r'\rbrack',
+             '(': r'\langle', ')': r'\rangle', r'\dollar ': r'\$', r'\percent ': r'\% %',
+             r'\rightarrow ': r'\to',
              r'\emptyset ': r'\varnothing', r'^{\circ}': r'\degree', r'\row ': '\\\\'}
-    return {command: written for written,commands in alike.items() for command in commands.split()} | {'\\ ': ' '}
+    return {command: written for written,commands in alike.items()
+        for command in commands.split()} | {'\\ ': ' '}
 
 _SPELLING = _spellings()
 _SPELLED  = re.compile(r'\\[A-Za-z]+|\\.|[<>!]=|\*\*|[$"`~*%]', re.S)
 _BRACKETS = [(re.compile(pattern), written) for pattern,written in [
     (r'\\(?:left|right)\s*\.', ''),
-    (r'\\begin\s*\{[pb]?matrix\}|(?:\\left)?[(\[]\s*\\begin\s*\{array\}\s*\{[^{}]*\}', r'\\openmatrix '),
+    (r'\\begin\s*\{[pb]?matrix\}|(?:\\left)?[(\[]\s*\\begin\s*\{array\}\s*\{[^{}]*\}',
+    r'\\openmatrix '),
     (r'\\end\s*\{[pb]?matrix\}|\\end\s*\{array\}\s*(?:\\right)?[)\]]', r'\\closematrix '),
     (r'\\begin\s*\{cases\}|(?:\\left)?\\\{\s*\\begin\s*\{array\}\s*\{[^{}]*\}', r'\\opencases '),
     (r'\\end\s*\{(?:array|cases)\}', r'\\closecases '),
@@ -201,25 +217,32 @@ _NAMES = {name: f'\\{name} ' for name in [*_FUNCTIONS, 'sqrt', 'pi']}
 _NAMES |= dict.fromkeys(('infty', 'infinity', 'inf'), r'\infty ')
 _NAMES |= dict.fromkeys(('percent', 'percentage', 'pct'), r'\percent ')
 _UNITS = {short: name for name,shorts in dict(
-    meter='m metre', kilometer='km kilometre', centimeter='cm centimetre', millimeter='mm millimetre', inch='in inche',
-    foot='ft feet', yard='yd', mile='mi', gram='g', kilogram='kg', milligram='mg', pound='lb', ounce='oz',
-    liter='l litre', milliliter='ml millilitre', second='s sec', minute='min', hour='h hr', square='sq', degree='deg',
+    meter='m metre', kilometer='km kilometre', centimeter='cm centimetre',
+    millimeter='mm millimetre', inch='in inche',
+    foot='ft feet', yard='yd', mile='mi', gram='g', kilogram='kg', milligram='mg', pound='lb',
+    ounce='oz',
+    liter='l litre', milliliter='ml millilitre', second='s sec', minute='min', hour='h hr',
+    square='sq', degree='deg',
     dollar='usd').items() for short in shorts.split()}
 # words that change what the number before them says
-_NO_UNITS = set("""or and not no nor but if else than more less least most over under above below about around
+_NO_UNITS = set(
+    """or and not no nor but if else than more less least most over under above below about around
     approximately roughly nearly maybe perhaps possibly probably either both neither except half halve third fourth
     fifth sixth seventh eighth ninth tenth hundredth thousandth quarter dozen hundred thousand million billion trillion
     zero one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty
     ninety positive negative minus plus times squared cubed factorial double triple base""".split())
 _SHORT_WORDS = _NO_UNITS | {unit for unit in _UNITS if len(unit)>1}
-_SHORT_WORDS |= set('is of on to at by the yes odd all any red so up do go we he it as an be for'.split())
-_TEXT = re.compile(r'\\(?:text\w*|[mh]box|math(?:rm|bf|it|sf|tt)|operatorname|emph|boldsymbol|bm)\s*\{([^{}]*)\}')
+_SHORT_WORDS |= set(
+    'is of on to at by the yes odd all any red so up do go we he it as an be for'.split())
+_TEXT = re.compile(
+    r'\\(?:text\w*|[mh]box|math(?:rm|bf|it|sf|tt)|operatorname|emph|boldsymbol|bm)\s*\{([^{}]*)\}')
 _LETTER_UNIT = re.compile(r'(?<=[0-9)}/])\s*\\(?:text|mathrm|mbox)\s*\{\s*([mgshlLNJWVKCF])\s*\}')
 
 def _word(run):
     "A run of letters as a word in quotes; AB and other names of points keep their case."
     if run in _NAMES: return _NAMES[run]
-    return f' "{run}" ' if run.isupper() and len(run)<4 and run.lower() not in _SHORT_WORDS else f' "{run.lower()}" '
+    return (f' "{run}" ' if run.isupper() and len(run)<4 and run.lower() not in _SHORT_WORDS
+        else f' "{run.lower()}" ')
 
 def _spoken(match):
     "What stands in a text command, its words in quotes."
@@ -242,14 +265,16 @@ def _words(text):
 # %% ../nbs/00_answers.ipynb #867eadb3
 def _written(number):
     "A fraction in LaTeX."
-    return str(number) if number.denominator==1 else rf'(\frac{{{number.numerator}}}{{{number.denominator}}})'
+    return (str(number) if number.denominator==1
+        else rf'(\frac{{{number.numerator}}}{{{number.denominator}}})')
 
 def _decimal(match): return _written(Fraction(f'{match[1] or 0}.{match[2]}'))
 
 def _repeating(match):
     whole,fixed,period = match[1] or '0',match[2],match[3] or match[4]
     scale = 10**len(fixed)
-    return _written(Fraction(int(whole + fixed), scale) + Fraction(int(period), scale*(10**len(period)-1)))
+    return _written(Fraction(int(whole + fixed), scale) + Fraction(int(period),
+        scale*(10**len(period)-1)))
 
 def _mixed(match):
     whole,upper,lower = map(int, match.groups())
@@ -257,12 +282,14 @@ def _mixed(match):
 
 _GROUPS = re.compile(r'(?<=[0-9])(?:,\\!\s*|\{,\}|\\,)(?=[0-9]{3}(?![0-9]))') # in 12,\!345
 _NUMBERS = [(re.compile(pattern), written) for pattern,written in [
-    (r'(?<![A-Za-z0-9.])([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)[eE]\+?(-?[0-9]++)(?![A-Za-z0-9.])', r'(\1 \\cdot 10^{\2})'),
+    (r'(?<![A-Za-z0-9.])([0-9]++(?:\.[0-9]*+)?|\.[0-9]++)[eE]\+?(-?[0-9]++)(?![A-Za-z0-9.])',
+    r'(\1 \\cdot 10^{\2})'),
     (r'(?<![0-9.])([0-9]*+)\.([0-9]*+)\s*\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]++)\s*\}|([0-9]))(?![0-9])',
      _repeating),
     (r'(?<![0-9.])([0-9]*+)\.([0-9]++)(?![0-9.])', _decimal),
     (r'(?<=[0-9])\.(?![0-9.])', ''), # a full stop
-    (r'(?<![A-Za-z0-9./^_])(?<![0-9] )([0-9]++)\s++([0-9]++)\s*+/\s*+([0-9]++)(?![0-9./^])', _mixed)]]
+    (r'(?<![A-Za-z0-9./^_])(?<![0-9] )([0-9]++)\s++([0-9]++)\s*+/\s*+([0-9]++)(?![0-9./^])',
+    _mixed)]]
 
 def _numbers(text):
     "`text` with exact numbers."
@@ -289,15 +316,18 @@ def _tree(tokens):
 # %% ../nbs/00_answers.ipynb #d37aa39f
 _TAKES    = {'\\frac': 2, '\\binom': 2, '\\sqrt': 1, '^': 1, '_': 1} # arguments that follow
 _FUNCTION = {'\\'+name for name in _FUNCTIONS}
-_GREEK    = {'\\'+name for name in """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu
+_GREEK    = {'\\'+name
+    for name in """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu
     xi rho sigma tau upsilon phi varphi chi psi omega Delta Theta Lambda Sigma Phi Psi Omega""".split()}
-_SYMBOLS  = _GREEK | {'\\'+name for name in 'pi infty cdot times div pm le ge ne in cup cap row dollar percent'.split()}
+_SYMBOLS  = _GREEK | {'\\'+name
+    for name in 'pi infty cdot times div pm le ge ne in cup cap row dollar percent'.split()}
 
 def _argument(item, command):
     "What stands for the argument of `command`, in braces: x^(2), \\sqrt(5)."
     if not isinstance(item, tuple): return '{',item,'}'
     braces = item[0]=='{' or (item[0]=='(' and command in ('^', '\\sqrt'))
-    return ('{', *_arguments(item[1:-1]), '}') if braces else (item[0], *_arguments(item[1:-1]), item[-1])
+    return (('{', *_arguments(item[1:-1]), '}') if braces
+        else (item[0], *_arguments(item[1:-1]), item[-1]))
 
 def _shown(item, before):
     "Items for braces that are no argument: they do not show, but a function or an unknown command applies to all of them."
@@ -309,7 +339,8 @@ def _shown(item, before):
 def _arguments(items):
     "`items` with braces around the arguments of commands, x^2 as x^{2}, and without those that do not show."
     out,left = [],list(reversed(items))
-    takes,command,before = 0,'','' # arguments expected, by `command`; the function or other command that came last
+    # arguments expected, by `command`; the function or other command that came last
+    takes,command,before = 0,'',''
     while left:
         item = left.pop()
         kind = item[0]
@@ -324,7 +355,8 @@ def _arguments(items):
             continue
         elif takes:
             if item=='-' and command=='^' and left: item = ('{', '-', left.pop(), '}') # 10^-3
-            if isinstance(item, str) and item.isdigit() and command not in ('^', '_'): # one digit, as in TeX
+            # one digit, as in TeX
+            if isinstance(item, str) and item.isdigit() and command not in ('^', '_'):
                 if item[1:]: left.append(item[1:])
                 item = item[0]
             out.append(_argument(item, command))
@@ -332,14 +364,16 @@ def _arguments(items):
             out.append(_argument(item, '') if isinstance(item, tuple) else item)
             before = item
         takes = max(takes-1, 0)
-        if _is_mixed(out[-4:]) and not (out[-5:-4] and _is_factor(out[-5])): out[-4:] = _mixed_number(out[-4:])
+        if _is_mixed(out[-4:]) and not (out[-5:-4] and _is_factor(out[-5])):
+            out[-4:] = _mixed_number(out[-4:])
     return tuple(out)
 
 def _is_mixed(items):
     "True for a whole number before a fraction of whole numbers."
     if len(items)!=4 or items[1]!='\\frac': return False
     if not all(isinstance(item, tuple) and len(item)==3 for item in items[2:]): return False
-    return all(isinstance(number, str) and number.isdigit() for number in (items[0], items[2][1], items[3][1]))
+    return all(isinstance(number, str) and number.isdigit()
+        for number in (items[0], items[2][1], items[3][1]))
 
 def _mixed_number(items):
     "2\\frac{1}{3} as one fraction; as it is if that is no proper fraction."
@@ -360,7 +394,8 @@ def _read(
     return tuple(tokens) if tree is None else _arguments(tree)
 
 # %% ../nbs/00_answers.ipynb #42639b7c
-_BEGIN = {'(', '\\frac', '\\sqrt', '\\binom', '\\lfloor', '\\lceil'} # factors, besides numbers and names
+# factors, besides numbers and names
+_BEGIN = {'(', '\\frac', '\\sqrt', '\\binom', '\\lfloor', '\\lceil'}
 _SIGNS = {'+', '-', '/', '^', '_', '{', '[', '|', '!', '\\cdot', '\\times', '\\div'}
 
 def _is_name(item):
@@ -369,7 +404,8 @@ def _is_name(item):
 
 def _is_factor(item):
     "True for a number, a variable or a constant."
-    return _is_name(item) or item in ('\\pi', '\\infty') or (isinstance(item, str) and item.isdigit())
+    return (_is_name(item) or item in ('\\pi', '\\infty')
+        or (isinstance(item, str) and item.isdigit()))
 
 def _function_arguments(items):
     "`items` with brackets around the argument of each function: \\sin 2 x as \\sin ( 2 x )."
@@ -382,7 +418,9 @@ def _function_arguments(items):
             out += items[i:i+2]
             i += 2
         end = i
-        while end<len(items) and (_is_factor(items[end]) or items[end] in _TAKES or items[end][0]=='{'): end += 1
+        while end<len(items) and (_is_factor(items[end]) or items[end] in _TAKES
+                or items[end][0]=='{'):
+            end += 1
         if end>i: out.append(('(', *items[i:end], ')'))
         i = end
     return out
@@ -393,31 +431,38 @@ _PAIRS = {('(', ')'), ('{', '}'), ('[', ']'), ('\\lfloor', '\\rfloor'), ('\\lcei
 def _bracketed(item, last):
     "Text of one bracketed item of a formula, or None."
     inside = _formula(item[1:-1]) if (item[0], item[-1]) in _PAIRS else None
-    return None if inside is None or (item[0]=='[' and last!='\\sqrt') else f'{item[0]} {inside} {item[-1]}'
+    return (None if inside is None or (item[0]=='[' and last!='\\sqrt')
+        else f'{item[0]} {inside} {item[-1]}')
 
 def _formula(
     items, # Of one expression
 )->str|None: # LaTeX that the parser reads as it is meant; None outside of its vocabulary, or where that is ambiguous
     "`items` with every product written out."
     out,last,bars = [],None,0
-    ends = divided = function = False # a factor just ended; this product holds a /; a function waits for its argument
+    # a factor just ended; this product holds a /; a function waits for its argument
+    ends = divided = function = False
     items = _function_arguments(items)
     for i,item in enumerate(items):
         group = isinstance(item, tuple)
         kind = item[0] if group else item
         closes = kind=='|' and bars%2==1
         begins = _is_factor(kind) or kind in _BEGIN|_FUNCTION or (kind=='|' and not closes)
-        if not (begins or kind in _SIGNS) or (function and kind not in ('^', '_', '{', '(')): return None
+        if not (begins or kind in _SIGNS) or (function and kind not in ('^', '_', '{', '(')):
+            return None
         if begins and ends:
-            if divided or kind.isdigit() or _is_mixed(items[i-1:i+3]): return None # 1/2x, x1, 3 5, 3\\frac{5}{2}
-            if not (_is_factor(last) and _is_factor(kind)) and not (_is_name(last) and kind=='('): out.append('\\cdot')
+            # 1/2x, x1, 3 5, 3\\frac{5}{2}
+            if divided or kind.isdigit() or _is_mixed(items[i-1:i+3]):
+                return None
+            if not (_is_factor(last) and _is_factor(kind)) and not (_is_name(last) and kind=='('):
+                out.append('\\cdot')
         if kind=='_' and not (_is_name(last) or last=='\\log'): return None # 132_5
         if kind=='!' and (not ends or last=='!'): return None
         out.append(_bracketed(item, last) if group else item)
         if out[-1] is None: return None
         function = kind in _FUNCTION or (function and kind!='(')
         ends = not function and (_is_factor(item) or closes or kind=='!' or (group and kind!='['))
-        divided = kind in ('/', '\\div') or (divided and kind not in ('+', '-', '\\cdot', '\\times'))
+        divided = (kind in ('/', '\\div')
+            or (divided and kind not in ('+', '-', '\\cdot', '\\times')))
         bars += kind=='|'
         last = item
     return ' '.join(out)
@@ -433,7 +478,8 @@ def _value(items):
     text = _formula(items)
     if not text: return None
     config = ConversionConfig(lowercase_symbols=False)
-    try: value = latex2sympy(text, is_real=None, normalization_config=None, conversion_config=config)
+    try:
+        value = latex2sympy(text, is_real=None, normalization_config=None, conversion_config=config)
     except Exception: return None
     return value if isinstance(value, Expr) else None
 
@@ -444,7 +490,8 @@ def _at_points(value, symbols):
     for signs in [(1, 1), (-1, -1), (1, -1), (-1, 1)] if symbols else [()]:
         point = {}
         for i,symbol in enumerate(symbols):
-            point[symbol] = Rational(signs[i%2]*numbers.randint(100, 999), numbers.randint(200, 999))
+            point[symbol] = Rational(signs[i%2]*numbers.randint(100, 999),
+                numbers.randint(200, 999))
         values.append(N(value.subs(point), _DIGITS+50))
     return values
 
@@ -511,7 +558,8 @@ def _flat(items):
 def _with_sign(items, sign):
     "`items` with `sign` for \\pm."
     signed = {'\\pm': sign}
-    return tuple(_with_sign(item, sign) if isinstance(item, tuple) else signed.get(item, item) for item in items)
+    return tuple(_with_sign(item, sign) if isinstance(item, tuple) else signed.get(item, item)
+        for item in items)
 
 def _elements(items):
     "(answers that are listed, `or` if this word joins them, else `and`)."
@@ -519,8 +567,10 @@ def _elements(items):
     parts,found = _split(items, {',', ';', '"or"', '"and"'})
     elements = []
     for i,part in enumerate(parts):
-        if not part and found[i-1:i+1] in ([',', '"and"'], [',', '"or"']): continue # one separator: ", and"
-        elements += [_with_sign(part, s) for s in '+-'] if list(_flat(part)).count('\\pm')==1 else [part]
+        if not part and found[i-1:i+1] in ([',', '"and"'], [',', '"or"']): # one separator: ", and"
+            continue
+        elements += ([_with_sign(part, s) for s in '+-'] if list(_flat(part)).count('\\pm')==1
+            else [part])
     return elements,'or' if '"or"' in found else 'and'
 
 def _matched(a, t, same):
@@ -533,14 +583,18 @@ def _matched(a, t, same):
     return not left
 
 # %% ../nbs/00_answers.ipynb #93d29930
-def _is_variable(items): return (len(items)==1 or (len(items)==3 and items[1]=='_')) and _is_name(items[0])
+def _is_variable(items):
+    return (len(items)==1 or (len(items)==3 and items[1]=='_')) and _is_name(items[0])
 
 def _is_label(items):
     "True for what may stand before `=`: x, a_1, f(x), (x, y), AB, words, angles."
-    plain = [item for i,item in enumerate(items) if i==0 or items[i-1] not in ('_', '\\overline')] # without indices
-    named = [i for i in _flat(plain) if i not in ('(', ')', ',', "'", '_', '\\overline', '\\angle', '\\triangle')]
+    # without indices
+    plain = [item for i,item in enumerate(items) if i==0 or items[i-1] not in ('_', '\\overline')]
+    named = [i for i in _flat(plain) if i not in ('(', ')', ',', "'", '_', '\\overline', '\\angle',
+        '\\triangle')]
     words = {item.strip('"') for item in named}
-    return bool(named) and all(i[0]=='"' or i.isalpha() or i in _GREEK for i in named) and not words & _NO_UNITS
+    return (bool(named) and all(i[0]=='"' or i.isalpha() or i in _GREEK for i in named)
+        and not words & _NO_UNITS)
 
 def _sides(items):
     "(label or None, sides that are said to be equal): x = 2+3 = 5 is (x, [2+3, 5])."
@@ -553,9 +607,12 @@ def _sides(items):
 def _interval(items):
     "An inequality in one variable as `x \\in (a, b)`, else None."
     parts,signs = _split(items, _ORDER)
-    if signs and signs[0] in _FLIPPED: parts,signs = parts[::-1],[_FLIPPED.get(sign) for sign in signs[::-1]]
-    if len(parts)==2 and _is_variable(parts[0]): parts,signs = [('-', '\\infty'), *parts],['<', *signs]
-    elif len(parts)==2 and _is_variable(parts[1]): parts,signs = [*parts, ('\\infty',)],[*signs, '<']
+    if signs and signs[0] in _FLIPPED:
+        parts,signs = parts[::-1],[_FLIPPED.get(sign) for sign in signs[::-1]]
+    if len(parts)==2 and _is_variable(parts[0]):
+        parts,signs = [('-', '\\infty'), *parts],['<', *signs]
+    elif len(parts)==2 and _is_variable(parts[1]):
+        parts,signs = [*parts, ('\\infty',)],[*signs, '<']
     if len(parts)!=3 or not _is_variable(parts[1]) or not {*signs}<={'<', '\\le'}: return None
     opening,closing = '(' if signs[0]=='<' else '[',')' if signs[1]=='<' else ']'
     return *parts[1],'\\in',(opening, *parts[0], ',', *parts[2], closing)
@@ -572,8 +629,11 @@ _UNIT = re.compile(r'"[a-z]+"(?: \^ \{ [0-9] \})?(?:(?: /| \\cdot)? "[a-z]+"(?: 
 
 def _unit(text):
     "One spelling of a unit: centimeters and cm, square feet and ft^2."
-    names = [_UNITS.get(w, _UNITS.get(w.removesuffix('s'), w.removesuffix('s'))) for w in text.replace('"', '').split()]
-    text = re.sub(r'\b(square|cubic) (\w+)', lambda m: f"{m[2]} ^ {{ {2 if m[1]=='square' else 3} }}", ' '.join(names))
+    names = [_UNITS.get(w, _UNITS.get(w.removesuffix('s'), w.removesuffix('s')))
+        for w in text.replace('"', '').split()]
+    text = re.sub(
+        r'\b(square|cubic) (\w+)', lambda m: f"{m[2]} ^ {{ {2 if m[1]=='square' else 3} }}",
+        ' '.join(names))
     return text.replace(' per ', ' / ')
 
 def _measure(items):
@@ -581,7 +641,8 @@ def _measure(items):
     if items[-1:]==('\\percent',): return items[:-1],'%'
     for scale in ('', 'C', 'F', '"c"', '"f"'): # degrees, also Celsius
         ending = ('^', ('{', '\\circ', '}'), *filter(None, [scale]))
-        if items[-len(ending):]==ending: return items[:-len(ending)],f'degree {scale}'.replace('"', '').strip().lower()
+        if items[-len(ending):]==ending:
+            return items[:-len(ending)],f'degree {scale}'.replace('"', '').strip().lower()
     for sign,unit in (('\\dollar', 'dollar'), ('\\euro', 'euro'), ('\\pounds', 'pounds')):
         if items[:1]==(sign,): return items[1:],unit
         if items[:2]==('-', sign): return ('-', *items[2:]),unit
@@ -639,7 +700,8 @@ def _same_element(a, t):
 def _same_quantity(a, t):
     "True if two values with or without a unit are the same."
     (a,ua),(t,ut) = _measure(a),_measure(t)
-    if ua!=ut and '%' in (ua, ut): return not (ua and ut) and (_same_percent(a, t) if ua else _same_percent(t, a))
+    if ua!=ut and '%' in (ua, ut):
+        return not (ua and ut) and (_same_percent(a, t) if ua else _same_percent(t, a))
     if ua and ut and ua!=ut or (ua or ut) and any(i in _FUNCTION for i in a+t): return False
     return _same_object(a, t)
 
@@ -647,7 +709,8 @@ def _same_percent(percent, number):
     "True if `percent` per cent is `number`, or the same number above 1."
     if _same_value(('\\frac', ('{', *percent, '}'), ('{', '100', '}')), number): return True
     value = _value(percent)
-    return value is not None and bool(value.is_number and abs(value)>1) and _same_value(percent, number)
+    return (value is not None and bool(value.is_number and abs(value)>1)
+        and _same_value(percent, number))
 
 def _same_object(a, t):
     "True if two values are the same: unions, tuples, intervals, sets, matrices, expressions."
@@ -660,13 +723,16 @@ def _same_object(a, t):
 
 def _is_bracketed(items):
     "True for a tuple, an interval, a set or a matrix."
-    return len(items)==1 and isinstance(items[0], tuple) and items[0][0] not in ('\\lfloor', '\\lceil')
+    return (len(items)==1 and isinstance(items[0], tuple)
+        and items[0][0] not in ('\\lfloor', '\\lceil'))
 
 def _bare(items):
     "`items` without brackets around one element, (x), or one letter, [B]."
     while _is_bracketed(items) and not {',', ';'} & {*filter(_is_string, items[0])}:
         opening,*inside,closing = items[0]
-        if (opening, closing)!=('(', ')') and not (opening=='[' and len(inside)==1 and _is_name(inside[0])): break
+        if (opening, closing)!=('(', ')') and not (opening=='[' and len(inside)==1
+                and _is_name(inside[0])):
+            break
         items = tuple(inside)
     return items
 
@@ -695,7 +761,8 @@ def _numbers_joined(answer):
 
 def _same_meaning(answer, truth):
     "True if two answers mean the same; 100,200 may be a number or a list."
-    return any(_same(_read(joined(answer)), _read(joined(truth))) for joined in (_numbers_joined, str))
+    return any(_same(_read(joined(answer)), _read(joined(truth)))
+        for joined in (_numbers_joined, str))
 
 # %% ../nbs/00_answers.ipynb #c59caa48
 def _answer_questions(pipe):
@@ -717,7 +784,8 @@ def _fork(context):
     def run():
         ours.close()
         null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1): os.dup2(null, fd) # a parser that prints is no answer, and we must see the end of our input
+        for fd in (0, 1): # a parser that prints is no answer, and we must see the end of our input
+            os.dup2(null, fd)
         _answer_questions(theirs)
     process = context.Process(target=run, daemon=True)
     process.start()
@@ -774,7 +842,8 @@ class _Judge:
         "A new process that has loaded everything. A group of its own: Ctrl-C is for us."
         self.stop()
         code = f'import sys; sys.path[:] = {sys.path!r}; from mora.answers import _serve; _serve()'
-        self.process = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, bufsize=0, process_group=0)
         try: ready = self.process.stdout.readline()==b'ready\n'
         except BaseException:
@@ -786,7 +855,8 @@ class _Judge:
     def exchange(self, question):
         "Reply to one question; None if the process ended."
         self.asked += 1
-        line = f'\n{json.dumps([self.asked, *question])}\n'.encode() # the first line break ends an interrupted line
+        # the first line break ends an interrupted line
+        line = f'\n{json.dumps([self.asked, *question])}\n'.encode()
         try:
             while line: line = line[self.process.stdin.write(line):]
         except BrokenPipeError: return None
@@ -835,6 +905,7 @@ def equivalent(
     time_limit,answer,truth = _seconds(time_limit),answer.strip(),truth.strip()
     if not answer or not truth or len(answer)>1000+10*len(truth): return False
     if answer==truth: return True
-    if all(re.fullmatch('-?[0-9]{1,15}', s) for s in (answer, truth)): return int(answer)==int(truth)
+    if all(re.fullmatch('-?[0-9]{1,15}', s) for s in (answer, truth)):
+        return int(answer)==int(truth)
     try: return _same_spelling(answer, truth) or _verdict(answer, truth, time_limit)
     except _Undecided: return False

@@ -43,7 +43,8 @@ class ConfigError(ValueError):
         expected:str, # Allowed values, in words
     ):
         self.field,self.value,self.expected = field,value,expected
-        super().__init__(in_one_line(f'{str(field)[:MOST_SHOWN]}: got {shown(value)}, expected {expected}'))
+        super().__init__(in_one_line(
+            f'{str(field)[:MOST_SHOWN]}: got {shown(value)}, expected {expected}'))
 
     def __reduce__(self): # lets the error leave a worker process
         return ConfigError,(self.field, self.value, self.expected)

@@ -20,7 +20,8 @@ def objective_jacobian(
     params,rows = list(params),[]
     for i,loss in enumerate(losses):
         grads = torch.autograd.grad(loss, params, retain_graph=i<len(losses)-1, allow_unused=True)
-        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1).float() for p,g in zip(params, grads)]))
+        rows.append(torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1).float()
+            for p,g in zip(params, grads)]))
     return torch.stack(rows)
 
 # %% ../nbs/03_gradients.ipynb #7d4753a9
@@ -52,7 +53,8 @@ def conflicts(
 )->dict: # {"accuracy_clarity": cosine, ...}
     "Cosine of every pair of objectives by name, for logs."
     c = cosines(gramian)
-    return {f'{a}_{b}': c[i,j].item() for i,a in enumerate(names) for j,b in enumerate(names) if i<j}
+    return {f'{a}_{b}': c[i,j].item() for i,a in enumerate(names) for j,b in enumerate(names)
+        if i<j}
 
 # %% ../nbs/03_gradients.ipynb #db37b026
 def clip_gramian(
@@ -72,7 +74,9 @@ def layer_filter(
     "Which parameters belong to the chosen layers."
     if layers is None: return [True]*len(names)
     if isinstance(layers, str): keep = [bool(re.search(layers, n)) for n in names]
-    else: keep = [bool(m) and int(m[1]) in set(layers) for n in names for m in [re.search(r'(?:^|\.)(?:layers|h|blocks)\.(\d+)\.', n)]]
+    else:
+        keep = [bool(m) and int(m[1]) in set(layers) for n in names
+            for m in [re.search(r'(?:^|\.)(?:layers|h|blocks)\.(\d+)\.', n)]]
     if not any(keep): raise ConfigError('layers', layers, 'layers that the model has')
     return keep
 
@@ -84,7 +88,8 @@ def layer_gramian(
 )->torch.Tensor: # (K, K), float64
     "Gramian of the chosen layers after each objective's gradient was clipped to norm 1 as a whole."
     sizes = [p.numel() for p in params.values()]
-    chosen = [part for part,keep in zip(jacobian.split(sizes, 1), layer_filter(list(params), layers)) if keep]
+    chosen = [part for part,keep in zip(jacobian.split(sizes, 1),
+        layer_filter(list(params), layers)) if keep]
     return clip_gramian(sum(gramian(part) for part in chosen), jacobian.norm(dim=1))
 
 # %% ../nbs/03_gradients.ipynb #df3b7790
@@ -94,10 +99,13 @@ def watched_modules(
 )->dict: # {name: nn.Linear}
     "Linear modules whose weights are trained, a LoRA adapter's among them; the output head is left out: TRL fuses it with the loss."
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
-    left_out = set(head.modules()) if head is not None else () # with LoRA's modules_to_save, the copy that is trained lies inside
-    linear = {n: m for n,m in model.named_modules() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad and m not in left_out}
+    # with LoRA's modules_to_save, the copy that is trained lies inside
+    left_out = set(head.modules()) if head is not None else ()
+    linear = {n: m for n,m in model.named_modules() if isinstance(m, torch.nn.Linear)
+        and m.weight.requires_grad and m not in left_out}
     if not linear: raise ConfigError('gradients', 'sketch', 'a model with trainable Linear layers')
-    return {n: m for (n,m),keep in zip(linear.items(), layer_filter([f'{n}.weight' for n in linear], layers)) if keep}
+    return {n: m for (n,m),keep in zip(linear.items(),
+        layer_filter([f'{n}.weight' for n in linear], layers)) if keep}
 
 # %% ../nbs/03_gradients.ipynb #9186b4a1
 class GradientSketch:
@@ -111,7 +119,8 @@ class GradientSketch:
         watched = watched_modules(model, layers)
         self.names,self.modules,self.rank = list(watched),list(watched.values()),rank
         self._generator,self._drawn = torch.Generator().manual_seed(seed),{}
-        self._whole_in = [m.in_features<=4*rank and (m.in_features>m.out_features or m.out_features>4*rank) for m in self.modules]
+        self._whole_in = [m.in_features<=4*rank
+            and (m.in_features>m.out_features or m.out_features>4*rank) for m in self.modules]
         for i,m in enumerate(self.modules):
             if self._whole_in[i] or m.out_features>4*rank: self._draw(('out', i), m.out_features)
             if not self._whole_in[i]: self._draw(('in', m.in_features), m.in_features)
@@ -120,15 +129,18 @@ class GradientSketch:
     def _draw(self, key, size):
         if key in self._drawn or self.rank>=size: return
         basis,_ = torch.linalg.qr(torch.randn(size, self.rank, generator=self._generator))
-        self._drawn[key] = basis*(size/self.rank)**.5 # E[P P'] = I, as with Gaussian entries, but less noise
+        # E[P P'] = I, as with Gaussian entries, but less noise
+        self._drawn[key] = basis*(size/self.rank)**.5
 
     def _project(self, x, key):
         if key not in self._drawn: return x
-        if self._drawn[key].dtype!=x.dtype or self._drawn[key].device!=x.device: self._drawn[key] = self._drawn[key].to(x) # once
+        if self._drawn[key].dtype!=x.dtype or self._drawn[key].device!=x.device: # once
+            self._drawn[key] = self._drawn[key].to(x)
         return x @ self._drawn[key]
 
     def __enter__(self): # the forward pass goes inside; the backward pass may come after
-        self._hooks = [m.register_forward_hook(functools.partial(self._forward, i)) for i,m in enumerate(self.modules)]
+        self._hooks = [m.register_forward_hook(functools.partial(self._forward, i))
+            for i,m in enumerate(self.modules)]
         return self
     def __exit__(self, *exc):
         for h in self._hooks: h.remove()
@@ -137,9 +149,11 @@ class GradientSketch:
     def _forward(self, i, module, inputs, output):
         if not output.requires_grad: return
         if inputs[0].ndim!=3: # an expert of a mixture sees tokens of several samples in one heap
-            raise ConfigError('gradients', 'sketch', f'layers that see samples (b, T, d), unlike {self.names[i]} {tuple(inputs[0].shape)}: choose other layers, or gradients="exact"')
+            raise ConfigError('gradients', 'sketch',
+                f'layers that see samples (b, T, d), unlike {self.names[i]} {tuple(inputs[0].shape)}: choose other layers, or gradients="exact"')
         key = None if self._whole_in[i] else ('in', module.in_features)
-        if self._last[0] is not inputs[0] or self._last[1]!=key: # query, key and value read the same input: it is projected once
+        # query, key and value read the same input: it is projected once
+        if self._last[0] is not inputs[0] or self._last[1]!=key:
             self._last = inputs[0], key, self._project(inputs[0].detach(), key)
         output.register_hook(functools.partial(self._backward, i, self._last[2]))
 

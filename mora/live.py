@@ -31,11 +31,13 @@ def series(
     name,    # E.g. "weights/accuracy"
 ):           # (steps, values), floats
     "One logged name over training."
-    return np.array([(e['step'], number(e[name])) for e in history if e.get(name) is not None], float).reshape(-1, 2).T
+    return np.array([(e['step'], number(e[name])) for e in history if e.get(name) is not None],
+        float).reshape(-1, 2).T
 
 def batches(history, objective): # As `series`
     "An objective over the training batches, in natural units."
-    return series(history, 'completions/mean_length' if objective.measure=='length' else f'rewards/{objective.name}/mean')
+    return series(history, 'completions/mean_length' if objective.measure=='length'
+        else f'rewards/{objective.name}/mean')
 
 def validations(
     history,    # The trainer's `log_history`
@@ -43,7 +45,8 @@ def validations(
 ): # steps (N,), vectors (N, K) in natural units
     "The objective vectors of all validations, whether of one set or of one called validation."
     names = [[f'eval_{split}{o.name}' for o in objectives] for split in ('validation_', '')]
-    rows = [(e['step'], *(number(e[n]) for n in ns)) for e in history for ns in names if all(n in e for n in ns)]
+    rows = [(e['step'], *(number(e[n]) for n in ns)) for e in history for ns in names
+        if all(n in e for n in ns)]
     rows = np.array(rows, float).reshape(-1, 1+len(objectives))
     return rows[:,0],rows[:,1:]
 
@@ -66,7 +69,8 @@ def sparkline(
     ends=None, # (low, high); None: the extremes of the values drawn
 )->str:
     "`values` as bars of text."
-    values = np.asarray(values, float); values = values[np.isfinite(values)]
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
     if len(values)>width: values = np.array([part.mean() for part in np.array_split(values, width)])
     if not len(values): return ''
     low,high = ends or (values.min(), values.max())
@@ -76,7 +80,9 @@ def sparkline(
 # %% ../nbs/32_live.ipynb #19ca88b0
 Row = namedtuple('Row', 'words, values, best, weights') # one line of the table
 
-def short(value)->str: return f'{value:.2f}' if abs(value)<10 else f'{value:.1f}' if abs(value)<1000 else f'{value:.0f}'
+def short(value)->str:
+    return (f'{value:.2f}' if abs(value)<10 else f'{value:.1f}' if abs(value)<1000
+        else f'{value:.0f}')
 
 def standings(
     history,    # The trainer's `log_history`
@@ -101,8 +107,10 @@ def standings(
 def cells(row, width)->list: # Texts, one a column
     "A `Row` in text."
     form = short if row.best is not None else '{:.3f}'.format # volumes are small
-    weight = [f'{row.weights[-1]:.2f}', sparkline(row.weights, width, (0, 1))] if len(row.weights) else ['', '']
-    now,best = form(row.values[-1]) if len(row.values) else '','' if row.best is None else form(row.best)
+    weight = ([f'{row.weights[-1]:.2f}', sparkline(row.weights, width, (0, 1))] if len(row.weights)
+        else ['', ''])
+    now,best = form(row.values[-1]) if len(row.values) else '','' if row.best is None else form(
+        row.best)
     return [row.words, now, best, sparkline(row.values, width), *weight]
 
 def live_table(
@@ -117,8 +125,10 @@ def live_table(
     width = int(np.clip((columns-46)//2, 4, 24))
     table = Table(box=None, pad_edge=False, header_style='dim')
     table.add_column(f"step {history[-1]['step']}" + (f'/{steps}' if steps else ''), no_wrap=True)
-    for header,least in (('now', 5), ('best', 5), ('', width), ('weight', 6), ('', width)): # widths that stay while curves grow
-        table.add_column(header, justify='right' if header else 'left', min_width=least, no_wrap=True)
+    # widths that stay while curves grow
+    for header,least in (('now', 5), ('best', 5), ('', width), ('weight', 6), ('', width)):
+        table.add_column(header, justify='right' if header else 'left', min_width=least,
+            no_wrap=True)
     for row in standings(history, objectives): table.add_row(*map(Text, cells(row, width)))
     return table
 
@@ -130,7 +140,8 @@ def live_line(
 )->str:
     "How a run stands, in one line of plain text."
     rows = [r for r in standings(history, objectives) if len(r.values)]
-    said = ', '.join(f'{r.words[:-2]} {short(r.values[-1])} (best {short(r.best)})' for r in rows if r.best is not None)
+    said = ', '.join(f'{r.words[:-2]} {short(r.values[-1])} (best {short(r.best)})' for r in rows
+        if r.best is not None)
     rest = [f'{r.words} {r.values[-1]:.3f}' for r in rows if r.best is None]
     weights = [f'{r.weights[-1]:.2f}' for r in rows if len(r.weights)]
     step = f"step {history[-1]['step']}" + (f'/{steps}' if steps else '')
@@ -140,8 +151,10 @@ def live_line(
 def _looks(objectives):
     "Colour and line of each objective."
     from itertools import cycle
-    from mora.study.plots import _OBJECTIVE_LOOKS # plots come after training in the list of modules: imported where drawn
-    return [dict(color=c, ls=l) for _,(c,l) in zip(objectives, cycle(_OBJECTIVE_LOOKS), strict=False)]
+    # plots come after training in the list of modules: imported where drawn
+    from mora.study.plots import _OBJECTIVE_LOOKS
+    return [dict(color=c, ls=l) for _,(c,l) in zip(objectives, cycle(_OBJECTIVE_LOOKS),
+        strict=False)]
 
 def draw_objectives(ax, history, objectives):
     "Every objective over steps, on its declared range."
@@ -151,13 +164,18 @@ def draw_objectives(ax, history, objectives):
         steps,batch = batches(history, o)
         now = values if len(at) else batch
         words = in_words(o.label.partition(' (')[0]) + (f' {short(now[-1])}' if len(now) else '')
-        ax.plot(steps, o.normalise(batch), **(dict(color=look['color'], lw=.6, alpha=.4) if len(at) else dict(**look, lw=1, label=words)))
-        if len(at): ax.plot(at, o.normalise(values), **look, marker='o', ms=2.5 if len(at)<30 else 0, label=words)
+        ax.plot(steps, o.normalise(batch),
+            **(dict(color=look['color'], lw=.6, alpha=.4) if len(at)
+            else dict(**look, lw=1, label=words)))
+        if len(at):
+            ax.plot(at, o.normalise(values), **look, marker='o', ms=2.5 if len(at)<30 else 0,
+                label=words)
     ax.set(title='Objectives (0 worst, 1 best)')
 
 def draw_weights(ax, history, objectives):
     "Every weight over steps, and the multiplier if it moves."
-    for o,look in zip(objectives, _looks(objectives), strict=True): ax.plot(*series(history, f'weights/{o.name}'), **look)
+    for o,look in zip(objectives, _looks(objectives), strict=True):
+        ax.plot(*series(history, f'weights/{o.name}'), **look)
     multiplier = series(history, 'multiplier')
     if (multiplier[1]!=1).any():
         ax.plot(*multiplier, color='.6', lw=.8, label='Multiplier')
@@ -171,14 +189,18 @@ def draw_front(ax, history, pair, objectives):
     steps,vectors = validations(history, objectives)
     shown,(x,y) = vectors[:,[objectives.index(o) for o in pair]],pair
     kept = pareto_mask(maximised(vectors, objectives))
-    edge = shown[pareto_mask(maximised(shown, pair))]; edge = edge[np.lexsort(edge.T[::-1])]
+    edge = shown[pareto_mask(maximised(shown, pair))]
+    edge = edge[np.lexsort(edge.T[::-1])]
     ax.plot(*shown[~kept].T, 'o', color='.72', mew=0, ms=3, ls='', label='Dominated')
     ax.plot(*shown[kept].T, 'o', color='#0072B2', mec='w', mew=.4, ms=4.5, ls='', label='Archive')
-    stairs = 'steps-pre' if x.direction=='max' else 'steps-post' # never claims more than was reached
+    # never claims more than was reached
+    stairs = 'steps-pre' if x.direction=='max' else 'steps-post'
     ax.plot(*edge.T, color='#0072B2', lw=1, drawstyle=stairs, zorder=1)
-    if steps[0]==0: ax.plot(*shown[:1].T, 'k*', ms=8, mec='w', mew=.5, ls='', label='Initial policy')
+    if steps[0]==0:
+        ax.plot(*shown[:1].T, 'k*', ms=8, mec='w', mew=.5, ls='', label='Initial policy')
     ax.plot(*shown[-1:].T, 'o', mfc='none', mec='k', mew=.9, ms=8.5, ls='', label='Now')
-    set_axis(ax, 'x', x); set_axis(ax, 'y', y)
+    set_axis(ax, 'x', x)
+    set_axis(ax, 'y', y)
     ax.set(title=f'Front, hypervolume {volumes(vectors, objectives)[0][-1]:.3f}')
 
 def live_figure(
@@ -195,11 +217,14 @@ def live_figure(
         axes = fig.subplots(1, 3)
         draw_objectives(axes[0], history, objectives)
         draw_weights(axes[1], history, objectives)
-        for ax in axes[:2]: ax.set(xlabel='Training step', xlim=(0, steps or max(1, history[-1]['step'])))
-        if len(objectives)==1 or not len(validations(history, objectives)[0]): axes[2].set_axis_off()
+        for ax in axes[:2]:
+            ax.set(xlabel='Training step', xlim=(0, steps or max(1, history[-1]['step'])))
+        if len(objectives)==1 or not len(validations(history, objectives)[0]):
+            axes[2].set_axis_off()
         else: draw_front(axes[2], history, pair or objective_pairs(objectives[:2])[0], objectives)
         handles = [h for ax in axes[::2] for h in ax.get_legend_handles_labels()[0]]
-        fig.legend(handles=handles, loc='outside upper center', ncols=7, columnspacing=1.2, handlelength=1.9, handletextpad=.5)
+        fig.legend(handles=handles, loc='outside upper center', ncols=7, columnspacing=1.2,
+            handlelength=1.9, handletextpad=.5)
     return fig
 
 def as_png(figure)->bytes: # As it is shown in a notebook
@@ -224,7 +249,9 @@ class TerminalScreen:
     live = None
     def show(self, *run, pair=None):
         from rich.live import Live
-        if self.live is None: self.live = Live(auto_refresh=False, vertical_overflow='crop'); self.live.start()
+        if self.live is None:
+            self.live = Live(auto_refresh=False, vertical_overflow='crop')
+            self.live.start()
         self.live.update(live_table(*run, columns=self.live.console.width), refresh=True)
     def close(self):
         if self.live is not None: self.live.stop()
@@ -241,7 +268,8 @@ def find_screen():
     shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if getattr(shell, 'kernel', None) is not None: return NotebookScreen()
     console = Console(force_jupyter=False)
-    return TerminalScreen() if console.is_terminal and not console.is_dumb_terminal else PlainScreen()
+    return (TerminalScreen() if console.is_terminal and not console.is_dumb_terminal
+        else PlainScreen())
 
 # %% ../nbs/32_live.ipynb #5e9b51c3
 PAUSE = 20 # rest after a drawing, in times of what it took
@@ -261,7 +289,8 @@ class LiveView(TrainerCallback):
         "Called by the trainer: follow it until `train` ends, in whatever way."
         for other in (PrinterCallback, DEFAULT_PROGRESS_CALLBACK): trainer.remove_callback(other)
         self.drawn_pair = find_pair(self.pair, trainer.objectives)
-        self.trainer,self.screen = trainer,find_screen() if trainer.is_world_process_zero() else None
+        self.trainer,self.screen = trainer,find_screen() if trainer.is_world_process_zero(
+            ) else None
         self.after,self.last,self.drawn = 0.,0,False
         try: yield
         finally:
@@ -269,8 +298,10 @@ class LiveView(TrainerCallback):
             if self.screen is not None: self.screen.close()
             self.screen = self.trainer = None
 
-    def on_step_begin(self, args, state, control, **kwargs): # all that the step before logged is there, validation included
-        due = state.global_step-self.last>=self.lines if isinstance(self.screen, PlainScreen) else time.monotonic()>=self.after
+    # all that the step before logged is there, validation included
+    def on_step_begin(self, args, state, control, **kwargs):
+        due = (state.global_step-self.last>=self.lines if isinstance(self.screen, PlainScreen)
+            else time.monotonic()>=self.after)
         if due: self.draw()
 
     def draw(self):
@@ -279,18 +310,22 @@ class LiveView(TrainerCallback):
         begun,state = time.monotonic(),self.trainer.state
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore') # of this drawing: letters that its font lacks, a logarithmic axis without values
-                self.screen.show(state.log_history, self.trainer.objectives, state.max_steps, pair=self.drawn_pair)
+                # of this drawing: letters that its font lacks, a logarithmic axis without values
+                warnings.simplefilter('ignore')
+                self.screen.show(state.log_history, self.trainer.objectives, state.max_steps,
+                    pair=self.drawn_pair)
         except Exception as error: self.give_up(error)
         self.last,ended = state.global_step,time.monotonic()
-        self.after = ended + max(self.seconds, PAUSE*(ended-begun)*self.drawn) # the first has libraries to load
+        # the first has libraries to load
+        self.after = ended + max(self.seconds, PAUSE*(ended-begun)*self.drawn)
         self.drawn = True
 
     def give_up(self, error):
         "Draw no more, and say so once."
         with contextlib.suppress(Exception): self.screen.close()
         self.screen = None
-        warnings.warn(f'no live view any more, training goes on: {type(error).__name__}: {error}', stacklevel=2)
+        warnings.warn(f'no live view any more, training goes on: {type(error).__name__}: {error}',
+            stacklevel=2)
 
 def find_pair(
     names,      # Two names, or None
@@ -298,5 +333,6 @@ def find_pair(
 ):              # Two `Objective`s, or None
     "The objectives called so."
     known = {o.name: o for o in objectives}
-    if names is not None and (len(names)!=2 or not set(names)<=set(known)): raise ConfigError('pair', names, f'two of {", ".join(known)}')
+    if names is not None and (len(names)!=2 or not set(names)<=set(known)):
+        raise ConfigError('pair', names, f'two of {", ".join(known)}')
     return names and tuple(known[n] for n in names)

@@ -22,8 +22,10 @@ class Objective:
     measure:str="reward"    # Validation gives the mean "reward", or the mean "length" of greedy completions in tokens
     label:str=""            # Words with unit for an axis; the name if empty
     def __post_init__(self):
-        if not self.name or not isinstance(self.name, str): raise ConfigError('name', self.name, 'a name for the objective')
-        one_of('direction', self.direction, ('max', 'min')); one_of('measure', self.measure, ('reward', 'length'))
+        if not self.name or not isinstance(self.name, str):
+            raise ConfigError('name', self.name, 'a name for the objective')
+        one_of('direction', self.direction, ('max', 'min'))
+        one_of('measure', self.measure, ('reward', 'length'))
         object.__setattr__(self, 'range', _range(self.range))
         if not self.label: object.__setattr__(self, 'label', self.name)
     def normalise(self,
@@ -37,8 +39,10 @@ class Objective:
 def _range(r):
     "`r` as a pair of floats (low, high)."
     try: low,high = map(float, r)
-    except (TypeError, ValueError): raise ConfigError('range', r, 'two numbers (low, high)') from None
-    if not -np.inf < low < high < np.inf: raise ConfigError('range', r, 'two finite numbers, low < high')
+    except (TypeError, ValueError):
+        raise ConfigError('range', r, 'two numbers (low, high)') from None
+    if not -np.inf < low < high < np.inf:
+        raise ConfigError('range', r, 'two finite numbers, low < high')
     return low,high
 
 # %% ../nbs/00_pareto.ipynb #5ea029f0
@@ -62,7 +66,8 @@ def _last_axis(points, objectives):
     "`points` as floats, after checking that the last axis holds one value an objective."
     points = np.asarray(points, float)
     if points.ndim not in (1, 2) or points.shape[-1]!=len(objectives):
-        raise ConfigError('points', points.shape, f"shape (N, {len(objectives)}) or ({len(objectives)},)")
+        raise ConfigError('points', points.shape,
+            f"shape (N, {len(objectives)}) or ({len(objectives)},)")
     return points
 
 # %% ../nbs/00_pareto.ipynb #fd00714e
@@ -72,7 +77,8 @@ def dominates(
 )->bool:
     "True if `a` is at least as good as `b` everywhere and better somewhere."
     a,b = np.asarray(a, float),np.asarray(b, float)
-    if a.shape!=b.shape: raise ConfigError('points', (a.shape, b.shape), 'two vectors of the same shape (K,)')
+    if a.shape!=b.shape:
+        raise ConfigError('points', (a.shape, b.shape), 'two vectors of the same shape (K,)')
     finite = np.isfinite(a).all() and np.isfinite(b).all()
     return bool(finite and (a>=b).all() and (a>b).any())
 
@@ -81,7 +87,8 @@ def _rows(points, K=None):
     "`points` as float rows, shape (N, K); an empty list has no rows."
     points = np.asarray(points, float)
     if points.size==0: points = points.reshape(0, K or points.shape[-1])
-    if points.ndim!=2 or (K and points.shape[1]!=K): raise ConfigError('points', points.shape, f"shape (N, {K or 'K'})")
+    if points.ndim!=2 or (K and points.shape[1]!=K):
+        raise ConfigError('points', points.shape, f"shape (N, {K or 'K'})")
     return points
 
 def pareto_mask(
@@ -90,14 +97,16 @@ def pareto_mask(
     "Which of `points` are on their front; copies of a point on the front are all on it."
     points = _rows(points)
     mask = np.isfinite(points).all(1)
-    if mask.any(): mask[mask] = moocore.is_nondominated(points[mask], maximise=True, keep_weakly=True)
+    if mask.any():
+        mask[mask] = moocore.is_nondominated(points[mask], maximise=True, keep_weakly=True)
     return mask
 
 # %% ../nbs/00_pareto.ipynb #0481c5fc
 def _reference(reference):
     "`reference` as a finite vector, shape (K,)."
     r = np.array(reference, float) # a copy: the caller may change its array later
-    if r.ndim!=1 or not len(r) or not np.isfinite(r).all(): raise ConfigError('reference', reference, 'K finite numbers')
+    if r.ndim!=1 or not len(r) or not np.isfinite(r).all():
+        raise ConfigError('reference', reference, 'K finite numbers')
     return r
 
 def hypervolume(
@@ -147,7 +156,8 @@ class ParetoArchive:
         "Volume that the archive dominates."
         return hypervolume(self.points, self.reference)
     def __len__(self): return len(self.points)
-    def __repr__(self): return f"ParetoArchive({len(self)} points, hypervolume {self.hypervolume:.4g}, reference {self.reference.tolist()})"
+    def __repr__(self):
+        return f"ParetoArchive({len(self)} points, hypervolume {self.hypervolume:.4g}, reference {self.reference.tolist()})"
     def state_dict(self)->dict:
         "Reference, points and last gain as plain lists and numbers, fit for JSON."
         return dict(reference=self.reference.tolist(), points=self.points.tolist(), gain=self.gain)

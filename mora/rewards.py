@@ -35,7 +35,8 @@ def _spoken(content):
     if content is None: return ''
     if isinstance(content, str): return content
     if not isinstance(content, (list, tuple)): return None
-    if not all(isinstance(part, Mapping) and isinstance(part.get('type'), str) for part in content): return None
+    if not all(isinstance(part, Mapping) and isinstance(part.get('type'), str) for part in content):
+        return None
     texts = [part.get('text') for part in content if part['type']=='text']
     return ''.join(texts) if all(isinstance(t, str) for t in texts) else None
 
@@ -45,12 +46,14 @@ def _text(
     "The text of a completion: of a conversation, that of the last assistant message."
     if isinstance(completion, str): return completion
     text = None
-    if isinstance(completion, (list, tuple)) and all(isinstance(message, Mapping) for message in completion):
+    if isinstance(completion, (list, tuple)) and all(isinstance(message, Mapping)
+            for message in completion):
         contents = [m.get('content') for m in completion if m.get('role')=='assistant']
         if contents: text = _spoken(contents[-1])
         elif not completion: text = ''
     if text is not None: return text
-    raise ConfigError('completions', _short(completion), 'texts, or lists of messages with text from the assistant')
+    raise ConfigError('completions', _short(completion),
+        'texts, or lists of messages with text from the assistant')
 
 def _listed(completions):
     "`completions` as a list, after checking that it is one."
@@ -59,7 +62,8 @@ def _listed(completions):
     return list(completions)
 
 # %% ../nbs/01_rewards.ipynb #dcbd3b3d
-_OF_TRL = {'prompts', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments'} # no columns
+# no columns
+_OF_TRL = {'prompts', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments'}
 
 def _column(
     name,    # Of the column
@@ -74,7 +78,8 @@ def _column(
     values = columns[name]
     is_list = hasattr(values, '__iter__') and not isinstance(values, (str, bytes, Mapping))
     rows = list(values) if is_list else None
-    if rows is None or len(rows)!=number: raise ConfigError(name, _short(values), f'{number} values, one per completion')
+    if rows is None or len(rows)!=number:
+        raise ConfigError(name, _short(values), f'{number} values, one per completion')
     return rows
 
 # %% ../nbs/01_rewards.ipynb #126a2257
@@ -104,7 +109,8 @@ class AccuracyReward:
     ):
         if not isinstance(column, str) or not column:
             raise ConfigError('column', column, 'the name of a column of the data set')
-        self.rule,self.column,self.time_limit = one_of('rule', rule, RULES),column,_seconds(time_limit)
+        self.rule,self.column,self.time_limit = one_of('rule', rule,
+            RULES),column,_seconds(time_limit)
         self.objective = Objective('accuracy', label='accuracy (share)')
     def score(self,
         text:str, # A completion
@@ -115,7 +121,8 @@ class AccuracyReward:
         if truth is None: return None
         answer = last_boxed(text, self.rule)
         if answer is None: return 0.
-        return float(same_answer(answer, truth) if self.rule=='paper' else equivalent(answer, truth, self.time_limit))
+        return float(same_answer(answer, truth) if self.rule=='paper'
+            else equivalent(answer, truth, self.time_limit))
     def __call__(self, completions, **columns)->list[float|None]:
         texts = [_text(c) for c in _listed(completions)]
         truths = _column(self.column, columns, len(texts))
@@ -129,7 +136,8 @@ def _lengths(completions, completion_ids):
     if completion_ids is None: raise ConfigError('completion_ids', None, expected)
     try: lengths = [len(ids) for ids in completion_ids]
     except TypeError: lengths = None # numbers, or no list
-    if lengths is None or len(lengths)!=number: raise ConfigError('completion_ids', _short(completion_ids), expected)
+    if lengths is None or len(lengths)!=number:
+        raise ConfigError('completion_ids', _short(completion_ids), expected)
     return lengths
 
 class ConcisenessReward:
@@ -139,7 +147,8 @@ class ConcisenessReward:
         range:tuple=(0., 2048.),  # Shortest and longest completion possible, in tokens, for normalising
         self_updating:bool=True,  # Add each scored batch to the mean; False if a trainer calls `observe` itself
     ):
-        self.objective = Objective('conciseness', 'min', range, measure='length', label='length (tokens)')
+        self.objective = Objective('conciseness', 'min', range, measure='length',
+            label='length (tokens)')
         self.self_updating,self.tokens,self.count = self_updating,0,0
     def observe(self,
         lengths, # Tokens of each completion, from all processes
@@ -159,12 +168,15 @@ class ConcisenessReward:
     def state_dict(self)->dict:
         "Sum and count, whole numbers: the mean is the same in any order and on any number of processes."
         return dict(tokens=self.tokens, count=self.count)
-    def load_state_dict(self, state): self.tokens,self.count = int(state['tokens']),int(state['count'])
+    def load_state_dict(self, state):
+        self.tokens,self.count = int(state['tokens']),int(state['count'])
 
 # %% ../nbs/01_rewards.ipynb #99d7e26f
 _BOXED      = re.compile(r'\\boxed\{\s*+[^}\s]')
-_ENUMERATOR = re.compile(r'(?:^|[\s(])(?:step\s*)?(?:\d+|[a-z]|[ivxlcdm]+)[).:-]|(?:^|\s)[-*•]\s+', re.I|re.M)
-_ORDINAL    = re.compile(r'\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|then)\b', re.I)
+_ENUMERATOR = re.compile(r'(?:^|[\s(])(?:step\s*)?(?:\d+|[a-z]|[ivxlcdm]+)[).:-]|(?:^|\s)[-*•]\s+',
+    re.I|re.M)
+_ORDINAL    = re.compile(
+    r'\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|next|then)\b', re.I)
 
 def _has_box(text):
     "True if `text` has a \\boxed{} that is not blank. Linear: only the first one needs a closing brace behind it."
@@ -208,23 +220,27 @@ def objective_of(
     "The `Objective` that `reward_func` stands for."
     while True:
         if hasattr(reward_func, 'objective'): break
-        if not isinstance(reward_func, functools.partial): return Objective(_reward_name(reward_func))
+        if not isinstance(reward_func, functools.partial):
+            return Objective(_reward_name(reward_func))
         reward_func = reward_func.func
     objective = reward_func.objective
     if isinstance(objective, Objective): return objective
-    raise ConfigError('objective', _short(objective), f'a mora.Objective (in {_reward_name(reward_func)!r})')
+    raise ConfigError('objective', _short(objective),
+        f'a mora.Objective (in {_reward_name(reward_func)!r})')
 
 # %% ../nbs/01_rewards.ipynb #95ea94aa
 REWARDS = dict(accuracy=AccuracyReward, conciseness=ConcisenessReward, clarity=ClarityReward)
 
 def _named(said):
     "(name, options) of a reward as a recipe says it."
-    name,options = next(iter(said.items())) if isinstance(said, Mapping) and len(said)==1 else (said, None)
+    name,options = (next(iter(said.items())) if isinstance(said, Mapping) and len(said)==1
+        else (said, None))
     options = {} if options is None else options
     if not isinstance(name, str) or not (name in REWARDS or ':' in name):
         close = difflib.get_close_matches(name, REWARDS, n=1) if isinstance(name, str) else []
         hint = f' (closest: {close[0]})' if close else ''
-        raise ConfigError('rewards', _short(said), f"one of {', '.join(REWARDS)}, or module:function{hint}")
+        raise ConfigError('rewards', _short(said),
+            f"one of {', '.join(REWARDS)}, or module:function{hint}")
     if not isinstance(options, Mapping) or not all(isinstance(option, str) for option in options):
         raise ConfigError('rewards', _short(said), f'options of {name} as {{name: value}}')
     return name,dict(options)
@@ -242,7 +258,8 @@ def _import_reward(said, name):
     try: return getattr(importlib.import_module(module), attribute)
     except KeyboardInterrupt: raise
     except BaseException as e: # a module can raise anything, and can exit
-        raise ConfigError('rewards', _short(said), f'a function that can be imported from here ({_reason(e)})') from e
+        raise ConfigError('rewards', _short(said),
+            f'a function that can be imported from here ({_reason(e)})') from e
 
 # %% ../nbs/01_rewards.ipynb #436127c6
 def _parameters(call):
@@ -257,12 +274,15 @@ def _is_reward(make, by_name):
         if not calls: return False
         make = calls[0]
     parameters = _parameters(make)
-    return 'completions' in parameters or (not by_name and any(p.kind==p.VAR_KEYWORD for p in parameters.values()))
+    return ('completions' in parameters
+        or (not by_name and any(p.kind==p.VAR_KEYWORD for p in parameters.values())))
 
 def _with_options(make, options):
     "The function `make` with `options`; TypeError if it does not take them."
-    if not (inspect.isroutine(make) or isinstance(make, functools.partial)): raise TypeError('an object takes none')
-    known = {name for name,p in _parameters(make).items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not (inspect.isroutine(make) or isinstance(make, functools.partial)):
+        raise TypeError('an object takes none')
+    known = {name for name,p in _parameters(make).items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     unknown = set(options) - known | set(options) & {'completions', *_OF_TRL}
     if unknown: raise TypeError(f"no option {', '.join(sorted(unknown))}")
     return functools.partial(make, **options)
@@ -281,9 +301,12 @@ def find_reward(
     name,options = _named(said)
     make = REWARDS.get(name) or _import_reward(said, name)
     if not callable(make) or not _is_reward(make, by_name=bool(options)):
-        raise ConfigError('rewards', _short(said), f'a reward: {name} cannot be called with completions')
-    need = f'options that {name} takes' if options else 'a class, a function, or an object that can be copied'
+        raise ConfigError('rewards', _short(said),
+            f'a reward: {name} cannot be called with completions')
+    need = (f'options that {name} takes' if options
+        else 'a class, a function, or an object that can be copied')
     if name=='conciseness': options = dict(range=(0., longest)) | options
     try: return _new_reward(make, options)
     except (ConfigError, KeyboardInterrupt): raise
-    except BaseException as e: raise ConfigError('rewards', _short(said), f'{need} ({_reason(e)})') from e
+    except BaseException as e:
+        raise ConfigError('rewards', _short(said), f'{need} ({_reason(e)})') from e

@@ -30,46 +30,68 @@ from .training.scoring import Ranges, declared_objective, distinct, named_reward
 from .weighting.core import Sketch, Weighting, make_weighting, weighting_names
 
 # %% ../nbs/30_trainer.ipynb #0bb6dbfc
-ALGORITHM_DEFAULTS = dict(rloo=dict(num_generations=2, beta=.05, loss_type='rloo')) # TRL's RLOOConfig, and RLOO's own loss
-OTHER_DEFAULTS = dict(num_generations=8, beta=0., loss_type='dapo')                # TRL's GRPOConfig
+# TRL's RLOOConfig, and RLOO's own loss
+ALGORITHM_DEFAULTS = dict(rloo=dict(num_generations=2, beta=.05, loss_type='rloo'))
+# TRL's GRPOConfig
+OTHER_DEFAULTS = dict(num_generations=8, beta=0., loss_type='dapo')
 
 @dataclass
 class MultiObjectiveConfig(GRPOConfig):
     "`GRPOConfig` plus the estimator, the weighting, and how often the objective vector is measured."
     _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS + ['weighting_options']
-    algorithm: str = field(default='grpo', metadata={'help': 'Advantage estimator: ' + ', '.join(ESTIMATORS)})
-    weighting: str = field(default='fixed', metadata={'help': 'Name of a weighting, e.g. fixed, hypervolume, gradient'})
-    weighting_options: dict | str | None = field(default=None, metadata={'help': 'Options of the weighting, e.g. {"weights": [0.5, 0.25, 0.25]}'})
-    test_steps: int | None = field(default=None, metadata={'help': 'Steps between evaluations of every set other than "validation" (that one: eval_steps)'})
-    num_generations_eval: int | None = field(default=1, metadata={'help': 'Completions of each prompt in evaluation; they are greedy'})
-    eval_loss: bool = field(default=True, metadata={'help': "Also compute TRL's evaluation metrics (loss, KL, clip ratios); false saves a forward pass"})
-    num_generations: int | None = field(default=None, metadata={'help': 'Completions of each prompt; default: 8, under rloo 2, as in TRL'})
-    beta: float | None = field(default=None, metadata={'help': 'Coefficient of the KL divergence; default: 0, under rloo 0.05, as in TRL'})
-    loss_type: str | None = field(default=None, metadata={'help': "As in TRL, or \"rloo\": RLOO's own loss; default: dapo, under rloo \"rloo\""})
+    algorithm: str = field(default='grpo',
+        metadata={'help': 'Advantage estimator: ' + ', '.join(ESTIMATORS)})
+    weighting: str = field(default='fixed',
+        metadata={'help': 'Name of a weighting, e.g. fixed, hypervolume, gradient'})
+    weighting_options: dict | str | None = field(default=None,
+        metadata={'help': 'Options of the weighting, e.g. {"weights": [0.5, 0.25, 0.25]}'})
+    test_steps: int | None = field(default=None,
+        metadata={'help': 'Steps between evaluations of every set other than "validation" (that one: eval_steps)'})
+    num_generations_eval: int | None = field(default=1,
+        metadata={'help': 'Completions of each prompt in evaluation; they are greedy'})
+    eval_loss: bool = field(default=True,
+        metadata={'help': "Also compute TRL's evaluation metrics (loss, KL, clip ratios); false saves a forward pass"})
+    num_generations: int | None = field(default=None,
+        metadata={'help': 'Completions of each prompt; default: 8, under rloo 2, as in TRL'})
+    beta: float | None = field(default=None,
+        metadata={'help': 'Coefficient of the KL divergence; default: 0, under rloo 0.05, as in TRL'})
+    loss_type: str | None = field(default=None,
+        metadata={'help': "As in TRL, or \"rloo\": RLOO's own loss; default: dapo, under rloo \"rloo\""})
     def __post_init__(self):
         if isinstance(self.weighting, Weighting):
-            raise ConfigError('weighting', self.weighting, 'a name here; pass an object to MultiObjectiveTrainer(..., weighting=...)')
+            raise ConfigError('weighting', self.weighting,
+                'a name here; pass an object to MultiObjectiveTrainer(..., weighting=...)')
         one_of('algorithm', self.algorithm, list(ESTIMATORS))
         one_of('weighting', self.weighting, weighting_names())
         for name,default in (OTHER_DEFAULTS | ALGORITHM_DEFAULTS.get(self.algorithm, {})).items():
             if getattr(self, name) is None: setattr(self, name, default)
-        if self.num_generations<2: raise ConfigError('num_generations', self.num_generations, 'a group of at least 2 completions of each prompt')
-        if self.loss_type=='rloo' and self.algorithm!='rloo': raise ConfigError('loss_type', 'rloo', f'another loss with algorithm={self.algorithm!r}')
-        one_of('multi_objective_aggregation', self.multi_objective_aggregation, ['sum_then_normalize', 'normalize_then_sum'])
-        if self.multi_objective_aggregation=='normalize_then_sum' and self.weighting not in ('fixed', 'gdpo'):
-            raise ConfigError('multi_objective_aggregation', 'normalize_then_sum', f'sum_then_normalize with weighting={self.weighting!r}: normalize_then_sum is weighting="gdpo"')
+        if self.num_generations<2:
+            raise ConfigError('num_generations', self.num_generations,
+                'a group of at least 2 completions of each prompt')
+        if self.loss_type=='rloo' and self.algorithm!='rloo':
+            raise ConfigError('loss_type', 'rloo',
+                f'another loss with algorithm={self.algorithm!r}')
+        one_of('multi_objective_aggregation', self.multi_objective_aggregation,
+            ['sum_then_normalize', 'normalize_then_sum'])
+        if self.multi_objective_aggregation=='normalize_then_sum' and self.weighting not in (
+                'fixed', 'gdpo'):
+            raise ConfigError('multi_objective_aggregation', 'normalize_then_sum',
+                f'sum_then_normalize with weighting={self.weighting!r}: normalize_then_sum is weighting="gdpo"')
         self._use_new_names()
         super().__post_init__()
-        if self.eval_strategy!='no': self.eval_on_start = True # the initial policy is the archive's first point
+        if self.eval_strategy!='no': # the initial policy is the archive's first point
+            self.eval_on_start = True
 
     def _use_new_names(self):
         "Give transformers the names that it has now, so that it does not warn of the old ones."
         known = {f.name for f in fields(self)}
-        for old,new in (('gradient_checkpointing', 'activation_checkpointing'), ('gradient_checkpointing_kwargs', 'activation_checkpointing_kwargs')):
+        for old,new in (('gradient_checkpointing', 'activation_checkpointing'),
+                ('gradient_checkpointing_kwargs', 'activation_checkpointing_kwargs')):
             if new in known and getattr(self, new) is None: setattr(self, new, getattr(self, old))
 
     @property
-    def weighting_name(self)->str: return 'gdpo' if self.multi_objective_aggregation=='normalize_then_sum' else self.weighting
+    def weighting_name(self)->str:
+        return 'gdpo' if self.multi_objective_aggregation=='normalize_then_sum' else self.weighting
 
 # %% ../nbs/30_trainer.ipynb #821b2db5
 def build_weighting(
@@ -81,11 +103,14 @@ def build_weighting(
     name = args.weighting_name if weighting is None else weighting
     if given is None: return make_weighting(name, **options)
     if isinstance(name, Weighting) or 'weights' in options:
-        raise ConfigError('reward_weights', given, 'nothing, since the weighting has weights of its own' if isinstance(name, Weighting) else 'nothing beside weighting_options["weights"]')
+        raise ConfigError('reward_weights', given,
+            'nothing, since the weighting has weights of its own' if isinstance(name, Weighting)
+            else 'nothing beside weighting_options["weights"]')
     weights = np.array(given, float)
     if not make_weighting(name).simplex: return make_weighting(name, weights=weights, **options)
     if not np.isfinite(weights).all() or (weights<0).any() or weights.sum()<=0:
-        raise ConfigError('reward_weights', given, f'numbers of at least 0 that are not all 0: {name} needs weights on the simplex')
+        raise ConfigError('reward_weights', given,
+            f'numbers of at least 0 that are not all 0: {name} needs weights on the simplex')
     return make_weighting(name, weights=weights/weights.sum(), **options)
 
 # %% ../nbs/30_trainer.ipynb #5a64464c
@@ -96,7 +121,8 @@ def weighting_logs(
 )->dict:
     "The weights, the multiplier, the front, and whatever the method reports itself."
     logs = {f'weights/{n}': w for n,w in zip(names, map(float, weighting.weights))}
-    return {**logs, 'multiplier': float(weighting.scale), 'pareto/hypervolume': archive.hypervolume, 'pareto/gain': archive.gain, **weighting.logs()}
+    return {**logs, 'multiplier': float(weighting.scale), 'pareto/hypervolume': archive.hypervolume,
+        'pareto/gain': archive.gain, **weighting.logs()}
 
 # %% ../nbs/30_trainer.ipynb #acd552ff
 class UpdateNorm(TrainerCallback):
@@ -109,7 +135,9 @@ class UpdateNorm(TrainerCallback):
         moved = torch._foreach_sub([p.detach() for p in self.params], self.before)
         norm = torch.stack(torch._foreach_norm(moved)).norm().item()
         self.before = None
-        if not np.isfinite(norm): raise RuntimeError(f'step {state.global_step+1}: the update of the parameters is not finite ({norm}). Nothing was saved at this step.')
+        if not np.isfinite(norm):
+            raise RuntimeError(
+                f'step {state.global_step+1}: the update of the parameters is not finite ({norm}). Nothing was saved at this step.')
         self.trainer.log_step({'update/norm': norm})
 
 # %% ../nbs/30_trainer.ipynb #c5ba16eb
@@ -124,7 +152,8 @@ def check_advantages(
     largest = advantages.abs().max().item()
     if largest<=LARGEST_ADVANTAGE: return
     reach = rewards.abs().nan_to_num(nan=0.).max().item()
-    raise RuntimeError(f'advantages of weighting {weighting.name()} reach {largest:g}, more than {LARGEST_ADVANTAGE:g}: their gradients would overflow. '
+    raise RuntimeError(
+        f'advantages of weighting {weighting.name()} reach {largest:g}, more than {LARGEST_ADVANTAGE:g}: their gradients would overflow. '
         f'Rewards reach {reach:g}: scale them, or use an estimator that divides by their deviation')
 
 # %% ../nbs/30_trainer.ipynb #76fac5d1
@@ -134,12 +163,14 @@ def check_setting(trainer, eval_dataset):
     wanted = f'held-out prompts with eval_strategy="steps": {trainer.weighting.name()} is driven by validation'
     if eval_dataset is None: raise ConfigError('eval_dataset', None, wanted)
     if trainer.args.eval_strategy=='no': raise ConfigError('eval_strategy', 'no', wanted)
-    if isinstance(eval_dataset, dict) and 'validation' not in eval_dataset: raise ConfigError('eval_dataset', list(eval_dataset), f'"validation" among them, {wanted}')
+    if isinstance(eval_dataset, dict) and 'validation' not in eval_dataset:
+        raise ConfigError('eval_dataset', list(eval_dataset), f'"validation" among them, {wanted}')
 
 def check_unsharded(trainer, what):
     "`ConfigError` where the parameters are sharded and the weighting needs `what`, taken outside TRL's own passes."
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise ConfigError('weighting', trainer.weighting.name(), f'unsharded parameters (one process or DDP) for {what}')
+        raise ConfigError('weighting', trainer.weighting.name(),
+            f'unsharded parameters (one process or DDP) for {what}')
 
 def check_steps(trainer):
     "`ConfigError` where an optimizer step would mix batches of completions, or parts of them."
@@ -152,28 +183,41 @@ def check_log_probs(trainer):
     "`ConfigError` where log-probs of the same completions under two policies could not be compared."
     check_unsharded(trainer, 'log-probs before and after a step')
     p = max((m.p for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout)), default=0)
-    if p>0: raise ConfigError('disable_dropout', trainer.args.disable_dropout, f'true: with dropout {p:g}, log-probs before and after a step differ by chance')
+    if p>0:
+        raise ConfigError('disable_dropout', trainer.args.disable_dropout,
+            f'true: with dropout {p:g}, log-probs before and after a step differ by chance')
 
 def check_sketch(trainer):
     "`ConfigError` where the loss has a term that is not linear in the advantage, which a sketch could not tell apart."
     args = trainer.args
     kl_in_loss = 0 if args.loss_type=='rloo' else args.beta # RLOO takes it from the reward
-    for name,value in dict(beta=kl_in_loss, entropy_coef=args.entropy_coef, off_policy_mask_threshold=args.off_policy_mask_threshold or 0).items():
+    for name,value in dict(beta=kl_in_loss, entropy_coef=args.entropy_coef,
+            off_policy_mask_threshold=args.off_policy_mask_threshold or 0).items():
         off = None if name=='off_policy_mask_threshold' else 0
-        if value: raise ConfigError(name, value, f'{off} with gradients="sketch", since that term is not linear in the advantage; or gradients="exact"')
+        if value:
+            raise ConfigError(name, value,
+                f'{off} with gradients="sketch", since that term is not linear in the advantage; or gradients="exact"')
     if getattr(trainer, 'aux_loss_enabled', False):
-        raise ConfigError('router_aux_loss_coef', trainer.router_aux_loss_coef, '0 with gradients="sketch", since that term is not linear in the advantage; or gradients="exact"')
-    if args.loss_type in ('sapo', 'vespo'): raise ConfigError('loss_type', args.loss_type, 'a loss that is linear in the advantage; or gradients="exact"')
+        raise ConfigError('router_aux_loss_coef', trainer.router_aux_loss_coef,
+            '0 with gradients="sketch", since that term is not linear in the advantage; or gradients="exact"')
+    if args.loss_type in ('sapo', 'vespo'):
+        raise ConfigError('loss_type', args.loss_type,
+            'a loss that is linear in the advantage; or gradients="exact"')
 
 def check_gradients(trainer):
     "`ConfigError` where per-objective gradients would be wrong or missing."
     args = trainer.args
     check_unsharded(trainer, 'per-objective gradients')
     if isinstance(trainer.weighting.gradients, Sketch): check_sketch(trainer)
-    if args.use_adaptive_entropy: raise ConfigError('use_adaptive_entropy', True, 'false: the losses of single objectives would move its coefficient too')
-    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
-        raise ConfigError('gradient_checkpointing_kwargs', args.gradient_checkpointing_kwargs, 'use_reentrant=False: reentrant checkpointing gives no per-objective gradients')
-    layer_filter(list(trainable(trainer.model)), trainer.weighting.gradients.layers) # a layer that does not exist is found before training
+    if args.use_adaptive_entropy:
+        raise ConfigError('use_adaptive_entropy', True,
+            'false: the losses of single objectives would move its coefficient too')
+    if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs
+            or {}).get('use_reentrant'):
+        raise ConfigError('gradient_checkpointing_kwargs', args.gradient_checkpointing_kwargs,
+            'use_reentrant=False: reentrant checkpointing gives no per-objective gradients')
+    # a layer that does not exist is found before training
+    layer_filter(list(trainable(trainer.model)), trainer.weighting.gradients.layers)
 
 # %% ../nbs/30_trainer.ipynb #ca7ac475
 CARD_MARK = '<!-- model card by mora -->'
@@ -185,15 +229,26 @@ def model_card(
     args,weighting = trainer.args,trainer.weighting
     base = getattr(trainer.model.config, '_name_or_path', '') or 'a model without a name'
     options = ', '.join(f'{k} {v}' for k,v in (args.weighting_options or {}).items())
-    size = f'{len(trainer.train_dataset):,} prompts' if hasattr(trainer.train_dataset, '__len__') else 'a stream of prompts'
-    rows = [f'| {o.name} | {o.direction} | {o.range[0]:g} to {o.range[1]:g} | {w:.4g} |' for o,w in zip(trainer.objectives, weighting.weights)]
+    size = (f'{len(trainer.train_dataset):,} prompts' if hasattr(trainer.train_dataset, '__len__')
+        else 'a stream of prompts')
+    rows = [f'| {o.name} | {o.direction} | {o.range[0]:g} to {o.range[1]:g} | {w:.4g} |'
+        for o,w in zip(trainer.objectives, weighting.weights)]
     front = [f"| {' | '.join(f'{x:.3f}' for x in point)} |" for point in trainer.archive.points]
     names = [o.name for o in trainer.objectives]
-    header = ['---', 'library_name: transformers', 'tags:', '- trl', '- mora', '- generated_from_trainer', *([f'base_model: {base}'] if base.count('/')==1 and not os.path.isdir(base) else []), '---', CARD_MARK]
-    text = [f'# {Path(args.output_dir).name}', '', f'{base}, trained on {len(names)} rewards at once with mora and TRL {trl.__version__}.', '',
-        f'- Data: {size}, {args.num_generations} completions of each', f'- Steps: {trainer.state.global_step}', f'- Algorithm: {args.algorithm}, learning rate {args.learning_rate:g}',
-        f'- Weighting: {weighting.name()}' + (f' ({options})' if options else ''), '', '| objective | better | range | weight now |', '|---|---|---|---|', *rows]
-    if front: text += ['', f'Front of the validated policies on the ranges above (0 worst, 1 best), hypervolume {trainer.archive.hypervolume:.4f}:', '',
+    header = ['---', 'library_name: transformers', 'tags:', '- trl', '- mora',
+        '- generated_from_trainer',
+        *([f'base_model: {base}'] if base.count('/')==1 and not os.path.isdir(base) else []), '---',
+        CARD_MARK]
+    text = [f'# {Path(args.output_dir).name}', '',
+        f'{base}, trained on {len(names)} rewards at once with mora and TRL {trl.__version__}.', '',
+        f'- Data: {size}, {args.num_generations} completions of each',
+        f'- Steps: {trainer.state.global_step}',
+        f'- Algorithm: {args.algorithm}, learning rate {args.learning_rate:g}',
+        f'- Weighting: {weighting.name()}' + (f' ({options})' if options else ''), '',
+        '| objective | better | range | weight now |', '|---|---|---|---|', *rows]
+    if front:
+        text += ['',
+            f'Front of the validated policies on the ranges above (0 worst, 1 best), hypervolume {trainer.archive.hypervolume:.4f}:', '',
         '| ' + ' | '.join(names) + ' |', '|' + '---|'*len(names), *front]
     return '\n'.join([*header, '', *text, ''])
 
@@ -226,14 +281,20 @@ class WeightedTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOTrainer
         **kwargs,           # All else as in `GRPOTrainer`
     ):
         args = args or default_config(model)
-        if not isinstance(args, MultiObjectiveConfig): raise ConfigError('args', type(args).__name__, 'a MultiObjectiveConfig')
+        if not isinstance(args, MultiObjectiveConfig):
+            raise ConfigError('args', type(args).__name__, 'a MultiObjectiveConfig')
         self.args,self.weighting = args,build_weighting(args, weighting)
-        given = [] if reward_funcs is None else reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        given = ([] if reward_funcs is None else reward_funcs if isinstance(reward_funcs, list)
+            else [reward_funcs])
         objectives,known = _objectives(given)
-        if given and not kwargs.get('environment_factory'): self.weighting.start(objectives) # wrong weights are found before a model is loaded
+        # wrong weights are found before a model is loaded
+        if given and not kwargs.get('environment_factory'):
+            self.weighting.start(objectives)
         check_setting(self, eval_dataset)
         named = [named_reward(f, o) for f,o in zip(given, objectives, strict=True)]
-        with without_old_names(): super().__init__(model, named if given else None, args, train_dataset, eval_dataset, *positional, **kwargs)
+        with without_old_names():
+            super().__init__(model, named if given else None, args, train_dataset, eval_dataset,
+                *positional, **kwargs)
         added = self.reward_funcs[len(given):] # rewards of environments
         if added: objectives,known = _objectives([*given, *added])
         self.reward_func_names = [o.name for o in objectives]
@@ -244,28 +305,34 @@ class WeightedTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOTrainer
         self.ranges,self.objectives = Ranges(objectives, known),objectives
         self.archive = ParetoArchive(np.zeros(len(objectives)))
         self.weighting.start(objectives)
-        self.length_rewards = [f for f in rewards if hasattr(f, 'observe') and hasattr(f, 'self_updating')]
-        for reward in self.length_rewards: reward.self_updating = False # lengths of all processes are observed here
+        self.length_rewards = [f for f in rewards if hasattr(f, 'observe')
+            and hasattr(f, 'self_updating')]
+        for reward in self.length_rewards: # lengths of all processes are observed here
+            reward.self_updating = False
         self.stateful = dict(weighting=self.weighting, archive=self.archive, ranges=self.ranges)
         self.stateful_rewards = {o.name: f for f,o in zip(rewards, objectives) if _has_state(f)}
         needs = self.weighting.needs
         if 'gramian' in needs: check_gradients(self)
         how = self.weighting.gradients
-        if 'gramian' in needs and isinstance(how, Sketch): self.listen(how.layers, how.rank, self.args.seed)
+        if 'gramian' in needs and isinstance(how, Sketch):
+            self.listen(how.layers, how.rank, self.args.seed)
         if needs & {'gramian', 'update'}: check_steps(self)
         if needs & {'reference', 'update'}: check_log_probs(self)
         if 'reference' in needs: self.keep_initial_policy()
         if 'update' in needs: self.add_callback(AfterUpdate(self))
-        if not self.is_deepspeed_enabled: self.add_callback(UpdateNorm(self)) # there the step is taken within the backward pass
+        if not self.is_deepspeed_enabled: # there the step is taken within the backward pass
+            self.add_callback(UpdateNorm(self))
 
     @property
-    def steps_a_batch(self): return self.args.steps_per_generation*self.num_iterations//self.args.gradient_accumulation_steps # optimizer steps
+    def steps_a_batch(self): # optimizer steps
+        return self.args.steps_per_generation*self.num_iterations//self.args.gradient_accumulation_steps
 
     def create_model_card(self, model_name=None, dataset_name=None, tags=None):
         if self.is_world_process_zero(): write_card(model_card(self), self.args.output_dir)
 
     def process_state(self):
-        return {**super().process_state(), 'updating': None if self._updating is None else list(self._updating)}
+        return {**super().process_state(), 'updating': None if self._updating is None
+            else list(self._updating)}
     def load_process_state(self, state):
         super().load_process_state(state)
         self._updating = None if state['updating'] is None else tuple(state['updating'])
@@ -278,7 +345,8 @@ class WeightedTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOTrainer
         self.weighting.start(self.objectives) # on the ranges of the checkpoint
         self.weighting.load_state_dict(state)
 
-    def train(self, *args, **kwargs): # a callback with `following`, such as `mora.live.LiveView`, is told whom it follows and until when
+    # a callback with `following`, such as `mora.live.LiveView`, is told whom it follows and until when
+    def train(self, *args, **kwargs):
         with without_old_names(), contextlib.ExitStack() as ends:
             for callback in list(self.callback_handler.callbacks):
                 if hasattr(callback, 'following'): ends.enter_context(callback.following(self))
@@ -289,14 +357,18 @@ def _objectives(reward_funcs):
     declared = [declared_objective(f) for f in reward_funcs]
     return distinct([o for o,_ in declared]),[known for _,known in declared]
 
-def _has_state(reward): return hasattr(reward, 'state_dict') and hasattr(reward, 'load_state_dict') and not isinstance(reward, torch.nn.Module)
+def _has_state(reward):
+    return (hasattr(reward, 'state_dict') and hasattr(reward, 'load_state_dict')
+        and not isinstance(reward, torch.nn.Module))
 
 def default_config(
     model, # As given to the trainer
 )->MultiObjectiveConfig:
     "Where no configuration is given: TRL's defaults in a folder named after the model, in float32 where there is no accelerator."
-    name = model if isinstance(model, str) else getattr(model.config, '_name_or_path', '') or type(model).__name__
-    plain = {} if torch.cuda.is_available() or torch.backends.mps.is_available() else dict(use_cpu=True, bf16=False)
+    name = (model if isinstance(model, str)
+        else getattr(model.config, '_name_or_path', '') or type(model).__name__)
+    plain = ({} if torch.cuda.is_available() or torch.backends.mps.is_available()
+        else dict(use_cpu=True, bf16=False))
     return MultiObjectiveConfig(f"{name.rstrip('/').split('/')[-1]}-GRPO", **plain)
 
 @contextlib.contextmanager
@@ -310,7 +382,8 @@ def without_old_names():
 class MultiObjectiveTrainer(WeightedTrainer):
     "`GRPOTrainer` with a `Weighting` among its reward functions."
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        if not self.model.training: return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if not self.model.training:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         lengths = self.gathered_lengths(completion_ids_list)
         for reward in self.length_rewards: reward.observe(lengths.tolist())
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -321,7 +394,9 @@ class MultiObjectiveTrainer(WeightedTrainer):
         self.ranges.watch(values)
         self.weighting.observe_values(values)
         self.weighting.observe_rewards(rewards)
-        self.reward_weights = torch.as_tensor(self.weighting.weights*self._logged_sum, dtype=torch.float32) # of the `reward` that TRL logs
+        # of the `reward` that TRL logs
+        self.reward_weights = torch.as_tensor(self.weighting.weights*self._logged_sum,
+            dtype=torch.float32)
         return rewards
 
     def _generate_and_score_completions(self, inputs):
@@ -329,12 +404,17 @@ class MultiObjectiveTrainer(WeightedTrainer):
         penalty = self._add_sequence_log_probs(output) if self.loss_type=='rloo' else None
         if not self.model.training: return output
         if penalty is not None: self._log_spread(penalty)
-        mine = slice(self.accelerator.process_index*len(inputs), (self.accelerator.process_index+1)*len(inputs))
+        mine = slice(self.accelerator.process_index*len(inputs),
+            (self.accelerator.process_index+1)*len(inputs))
         lengths = self.accelerator.gather(output['completion_mask'].sum(1))
-        each = self.estimator(lengths)(self._rewards).float() if self._measures_now else None # (B*G, K)
-        if each is not None and self.sketch is None: self.observe_gramian(self.exact_gramian(output, each[mine], self.weighting.gradients.layers))
+        # (B*G, K)
+        each = self.estimator(lengths)(self._rewards).float() if self._measures_now else None
+        if each is not None and self.sketch is None:
+            self.observe_gramian(self.exact_gramian(output, each[mine],
+                self.weighting.gradients.layers))
         if 'reference' in self.weighting.needs:
-            ratios = self.log_ratios(self.log_probs(output), self.log_probs(output, initial=True), output)
+            ratios = self.log_ratios(self.log_probs(output), self.log_probs(output, initial=True),
+                output)
             self.weighting.observe_reference(*ratios)
         advantages = self._advantages(lengths, penalty)
         if each is not None and self.sketch is not None:
@@ -342,7 +422,8 @@ class MultiObjectiveTrainer(WeightedTrainer):
             output['objective_advantages'] = each[mine]
         if 'update' in self.weighting.needs: self.watch_update(output, self._rewards, advantages)
         output['advantages'] = advantages[mine]
-        self._logs['advantages'].extend(advantages.tolist()) # the deque holds one batch: these replace TRL's
+        # the deque holds one batch: these replace TRL's
+        self._logs['advantages'].extend(advantages.tolist())
         self.log_step(weighting_logs(self.weighting, self.reward_func_names, self.archive))
         return output
 
@@ -350,27 +431,35 @@ class MultiObjectiveTrainer(WeightedTrainer):
         "Advantages (B*G,) of the weighting, float32, checked."
         w = self.weighting
         inside = w.uses_estimator and w.on=='reward' # as TRL: taken from the scalar reward
-        advantages = w.advantages(self._rewards, self.estimator(lengths, penalty if inside else None))
-        if penalty is not None and not inside: advantages = advantages + rloo(-penalty, self.num_generations)
+        advantages = w.advantages(self._rewards,
+            self.estimator(lengths, penalty if inside else None))
+        if penalty is not None and not inside:
+            advantages = advantages + rloo(-penalty, self.num_generations)
         check_advantages(advantages, self._rewards, self.weighting)
         return advantages.float()
 
     def estimator(self, lengths, penalty=None):
         "The advantage estimator of `args.algorithm` for one global batch."
-        options = dict(scale=self.scale_rewards) if self.args.algorithm=='grpo' else dict(penalty=penalty) if penalty is not None else {}
+        options = (dict(scale=self.scale_rewards) if self.args.algorithm=='grpo'
+            else dict(penalty=penalty) if penalty is not None else {})
         return make_estimator(self.args.algorithm, self.num_generations, lengths, **options)
 
     @property
     def _measures_now(self): # a batch is measured if a step that is due falls on it
-        return 'gramian' in self.weighting.needs and -self.state.global_step%self.weighting.gradients.refresh < self.steps_a_batch
+        return ('gramian' in self.weighting.needs
+            and -self.state.global_step%self.weighting.gradients.refresh < self.steps_a_batch)
 
     @property
     def _logged_sum(self): # TRL logs the sum with the weights as they were given
-        return sum(self.args.reward_weights) if self.args.reward_weights is not None and self.weighting.simplex else 1.
+        return (sum(self.args.reward_weights)
+            if self.args.reward_weights is not None and self.weighting.simplex else 1.)
 
     def _check_rewards(self, rewards):
-        bad = [n for n,column in zip(self.reward_func_names, rewards.unbind(1)) if column.isinf().any()]
-        if bad: raise ConfigError(f'values of reward {bad[0]!r}', rewards[rewards.isinf()][0].item(), 'finite numbers that float32 can hold')
+        bad = [n for n,column in zip(self.reward_func_names, rewards.unbind(1))
+            if column.isinf().any()]
+        if bad:
+            raise ConfigError(f'values of reward {bad[0]!r}', rewards[rewards.isinf()][0].item(),
+                'finite numbers that float32 can hold')
 
     def _add_sequence_log_probs(self, output):
         "Give RLOO's loss the log-probs of whole sequences; returns beta times their KL divergence (B*G,), or None."
@@ -380,20 +469,24 @@ class MultiObjectiveTrainer(WeightedTrainer):
         output['old_logps'] = (old*mask).sum(1)
         if self.beta==0: return None
         kl = (old-output['ref_per_token_logps'])*mask
-        totals = self.accelerator.reduce(torch.stack([kl.sum(), mask.sum().float()]), reduction='sum')
-        self._metrics['train' if self.model.training else 'eval']['kl'].append((totals[0]/totals[1].clamp(min=1.)).item())
+        totals = self.accelerator.reduce(torch.stack([kl.sum(), mask.sum().float()]),
+            reduction='sum')
+        self._metrics['train' if self.model.training
+            else 'eval']['kl'].append((totals[0]/totals[1].clamp(min=1.)).item())
         return self.beta*self.accelerator.gather(kl.sum(-1))
 
     def _log_spread(self, penalty):
         "Log the share of groups without a spread as `RLOOTrainer` does: of the rewards less the penalty."
         scalar = weighted_sum(self._rewards, self.reward_weights) - penalty
         spread = nanstd(scalar.view(-1, self.num_generations), dim=1)
-        self._metrics['train']['frac_reward_zero_std'][-1] = torch.isclose(spread, torch.zeros_like(spread)).float().mean().item()
+        self._metrics['train']['frac_reward_zero_std'][-1] = torch.isclose(spread,
+            torch.zeros_like(spread)).float().mean().item()
 
     def _compute_loss(self, model, inputs):
         if self.loss_type!='rloo': return super()._compute_loss(model, inputs)
         loss = RLOOTrainer._compute_loss(self, model, inputs)
-        return loss/self.current_gradient_accumulation_steps if self.model.training else loss # GRPOTrainer's losses are divided by it
+        # GRPOTrainer's losses are divided by it
+        return loss/self.current_gradient_accumulation_steps if self.model.training else loss
 
     def observe_first_values(self, values):
         if self.ranges.settled or not self.ranges.settle(values): return
@@ -407,7 +500,8 @@ class MultiObjectiveTrainer(WeightedTrainer):
     def observe_update(self, *update): self.weighting.observe_update(*update)
 
     def observe_validation(self, vector):
-        if self.state.global_step==0: self.weighting.start(self.objectives, vector) # the initial policy
+        if self.state.global_step==0: # the initial policy
+            self.weighting.start(self.objectives, vector)
         else: self.weighting.observe_validation(vector)
         self.archive.add(normalise(vector, self.objectives))
 

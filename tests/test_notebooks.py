@@ -17,7 +17,7 @@ from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from nbdev.test import test_nb as run_notebook
 
-from mora.study.findings import ANSWER, EXPERIMENTS, FINDING, question
+from mora.study.pages import EXPERIMENTS, answer, question
 
 root = Path(__file__).resolve().parent.parent
 notebooks = [*sorted((root / "nbs").glob("*.ipynb")), *sorted((root / "nbs" / "study").glob("*.ipynb"))]
@@ -58,12 +58,35 @@ def test_no_saved_output_holds_a_traceback():
         assert not bad, f"{path.name} holds a traceback in a saved output"
 
 
-def test_every_experiment_on_the_page_of_findings_has_some():
-    for name in EXPERIMENTS:
-        nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
-        tags = [t for c in nb.cells for t in c.metadata.get("tags", [])]
-        assert FINDING in tags and tags.count(ANSWER) == 1, f"{name}.ipynb: expected cells tagged {FINDING} and one tagged {ANSWER}"
-        assert question(nb)[1], f"{name}.ipynb: no paragraph below its title"
+EXECUTED = [*EXPERIMENTS, "report", "train"]
+
+
+@pytest.mark.parametrize("name", EXECUTED)
+def test_experiments_are_committed_executed(name):
+    nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
+    outputs = [o for c in nb.cells for o in c.get("outputs", [])]
+    kinds = {kind for o in outputs for kind in o.get("data", {})}
+    assert "image/png" in kinds and "text/html" in kinds and len(nb.cells) <= 60
+    assert not [k for k in kinds if "widget" in k] and "widgets" not in nb.metadata
+    text = json.dumps(outputs)
+    assert not re.findall(r"/(?:home|root|tmp|work|Users)/", text), f"{name}.ipynb: an output holds a path of a machine"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_asks_and_answers(name):
+    nb = nbformat.read(root / "nbs" / "experiments" / f"{name}.ipynb", 4)
+    assert question(nb) and answer(nb)
+    [at] = [i for i, c in enumerate(nb.cells) if "answer" in c.metadata.get("tags", [])]
+    assert "assert " in nb.cells[at - 1].source, f"{name}.ipynb: expected asserts right before the answer"
+
+
+QUICK = {"nonconvex": dict(steps=3, seeds=1, weights=[0.5], preferences=[0.5])}
+
+
+@pytest.mark.parametrize("name", sorted({*EXECUTED} - {"what_is_inert"}))  # that one is in test_inert.py
+def test_experiments_run_and_their_conclusions_hold(name, tmp_path):
+    path = root / "nbs" / "experiments" / f"{name}.ipynb"
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", QUICK.get(name, {}), cwd=path.parent, progress_bar=False)
 
 
 GUARD = "from mora.study.grid import check_parameters\ncheck_parameters()"

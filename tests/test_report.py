@@ -1,21 +1,24 @@
 """Reports of results as strangers have them: a page that says what it leaves out, or one line; and names that are no HTML."""
 import re
 import shutil
+from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 
+import IPython.display
 import numpy as np
 import pandas as pd
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import mora.study.report
-from mora.study.analysis import demo_results
+import mora.study.plots
+from mora.errors import ConfigError
+from mora.study.analysis import demo_results, load_results, study_objectives
 from mora.study.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
 from mora.study.cli import main
-from mora.errors import ConfigError
+from mora.study.grid import read_notebook
+from mora.study.pages import REPORT, check_study, left_out, make_report, output_html, render_page
 from mora.study.run import ExperimentConfig, save_config
-from mora.study.findings import found, output_html
-from mora.study.report import make_report
 
 DEMO = demo_results(steps=10).query("preset=='balanced'")
 RUN = "grpo-fixed-balanced-s0"
@@ -61,37 +64,68 @@ def page(tmp_path):
 
 
 @pytest.fixture
-def undrawn(page, monkeypatch):
-    "As `page`, without figures: they take seconds."
-    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
-    return page
+def undrawn(tmp_path, monkeypatch):
+    "Function of results: what the report notebook shows of them, without figures: they take seconds."
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(mora.study.plots, "study_figures", lambda *args: defaultdict(lambda: lambda: None))
+
+    def draw(results):
+        path = tmp_path / "r.parquet"
+        results.to_parquet(path)
+        check_study(load_results(path))
+        names = {}
+        for cell in read_notebook(REPORT).cells:
+            if cell.cell_type == "code":
+                exec(re.sub("^%.*$", "", cell.source, flags=re.M), names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names["results"] = str(path)
+        data = [{"text/html": o.data} if isinstance(o, IPython.display.HTML) else {"text/markdown": o.data} for o in shown]
+        return "".join(output_html(dict(data=d)) for d in data)
+
+    return draw
 
 
+def in_cells(html):
+    "The text of HTML, its elements apart."
+    return re.sub(r"(\s*<[^>]+>\s*)+", "|", html)
+
+
+CLARITY = TESTED & (DEMO.name == "clarity")
+OTHER = without("clarity")[lambda t: t.run == RUN].assign(run="other")
+NEVER = "finite value on the test problems: clarity."
+SEVEN = "r|GRPO|3|3|1|10|3|"  # study, algorithm, methods, runs, seeds, steps, checkpoints
 PAGES = {  # results -> what their page must say
-    "never applied": (changed(TESTED & (DEMO.name == "clarity"), value=np.nan), "not shown: clarity."),
-    "infinite everywhere": (changed(TESTED & (DEMO.name == "clarity"), value=-np.inf), "not shown: clarity."),
-    "missing in one run": (changed(TESTED & (DEMO.name == "clarity") & (DEMO.run == RUN), value=np.nan), f"Runs without a checkpoint that has all objectives: {RUN}."),
-    "missing once": (changed(TESTED & (DEMO.name == "clarity") & (DEMO.step == 5), value=np.inf), "3 checkpoints without a finite value of every objective"),
-    "one run": (DEMO[DEMO.run == RUN], "1 runs, 1 seed"),
-    "one step": (DEMO[DEMO.step <= 5], "5 training steps"),
-    "step 0 not measured": (DEMO[DEMO.step > 0], "Where each setting ends"),
-    "no validation": (DEMO[DEMO.split != "validation"], "Where each setting ends"),
-    "no training values": (changed(DEMO.split == "train", value=np.nan), "Where each setting ends"),
-    "every row twice": (pd.concat([DEMO, DEMO]), "3 runs, 1 seed"),
-    "constant": (changed(TESTED, value=0.5), "Where each setting ends"),
-    "beyond its range": (changed(TESTED, value=1e300), "Where each setting ends"),
-    "two objectives": (without("clarity"), "2 objectives at once"),
-    "one objective": (without("clarity", "conciseness"), "on one objective: accuracy"),
-    "one length": (without("clarity", "accuracy"), "on one objective: length"),
-    "six objectives": (six(), "6 objectives at once"),
-    "runs of other objectives": (pd.concat([DEMO, without("clarity")[lambda t: t.run == RUN].assign(run="other")]), "Runs without a checkpoint that has all objectives: other."),
+    "never applied": (changed(CLARITY, value=np.nan), NEVER),
+    "infinite everywhere": (changed(CLARITY, value=-np.inf), NEVER),
+    "missing in one run": (
+        changed(CLARITY & (DEMO.run == RUN), value=np.nan),
+        f"Runs without a checkpoint that has all objectives: {RUN}.",
+    ),
+    "missing once": (
+        changed(CLARITY & (DEMO.step == 5), value=np.inf),
+        "Checkpoints without a finite value of every objective: 3",
+    ),
+    "one run": (DEMO[DEMO.run == RUN], "r|GRPO|1|1|1|10|3|"),
+    "one step": (DEMO[DEMO.step <= 5], "r|GRPO|3|3|1|5|2|"),
+    "step 0 not measured": (DEMO[DEMO.step > 0], "r|GRPO|3|3|1|10|2|"),
+    "no validation": (DEMO[DEMO.split != "validation"], SEVEN),
+    "no training values": (changed(DEMO.split == "train", value=np.nan), SEVEN),
+    "every row twice": (pd.concat([DEMO, DEMO]), SEVEN),
+    "constant": (changed(TESTED, value=0.5), SEVEN),
+    "beyond its range": (changed(TESTED, value=1e300), SEVEN),
+    "two objectives": (without("clarity"), "|length (tokens)|less is better|0 to 80|"),
+    "one objective": (without("clarity", "conciseness"), "|Declared range|accuracy (share correct)|more is better|0 to 1|"),
+    "one length": (without("clarity", "accuracy"), "|Declared range|length (tokens)|less is better|0 to 80|"),
+    "six objectives": (six(), "|accuracy-again|more is better|0 to 1|clarity-again|"),
+    "runs of other objectives": (pd.concat([DEMO, OTHER]), "Runs without a checkpoint that has all objectives: other."),
 }
 ERRORS = {  # results -> what the one line must say
     "no rows": (DEMO[:0], "a table with rows"),
     "no objective": (DEMO[~DEMO.name.str.startswith("rewards/")], "no objective"),
     "nothing tested": (DEMO[DEMO.split == "train"], "accuracy, conciseness, clarity"),
     "nothing finite": (changed(TESTED, value=np.nan), "accuracy, conciseness, clarity"),
-    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0"),
+    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0 with all"),
     "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN], without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
     "no preset": (changed(DEMO.run == RUN, preset=None), f"a preset in every row; run {RUN}"),
     "no seed": (changed(DEMO.run == RUN, seed=np.nan), f"a seed in every row; run {RUN}"),
@@ -109,20 +143,20 @@ ERRORS = {  # results -> what the one line must say
 @pytest.mark.parametrize("case", PAGES)
 def test_a_page_says_what_it_shows_and_leaves_out(case, undrawn):
     results, said = PAGES[case]
-    assert said in undrawn(results)
+    assert said in in_cells(undrawn(results))
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_what_cannot_be_shown_is_one_line(case, undrawn, tmp_path):
+def test_what_cannot_be_shown_is_one_line(case, page, tmp_path):
     results, said = ERRORS[case]
     with pytest.raises(ConfigError) as error:
-        undrawn(results)
+        page(results)
     assert said in str(error.value) and "\n" not in str(error.value) and not (tmp_path / "figures").exists()
 
 
 @pytest.mark.parametrize("case", ["never applied", "one objective", "six objectives"])
 def test_their_figures_are_drawn(case, page, tmp_path):
-    text = page(PAGES[case][0])
+    text = in_cells(page(PAGES[case][0]))
     names = {p.stem.removeprefix("r_") for p in (tmp_path / "figures").glob("*.png")}
     assert PAGES[case][1] in text and "hypervolume_runs" in names and ("pareto_fronts" in names) == (case != "one objective")
 
@@ -140,11 +174,12 @@ class Tags(HTMLParser):
 
 
 def is_inert(text):
-    "Whether HTML has no script, no picture from elsewhere and no event handler."
+    "Whether HTML has no script, no picture or link from elsewhere and no event handler."
     tags = Tags(text).found
-    sources = [a.get("src") or a.get("srcset") or a.get("href") or "" for t, a in tags if t in ("img", "source", "a", "link", "script")]
+    sources = [a[n] for _, a in tags for n in ("src", "srcset", "href") if n in a]
     handlers = [name for _, a in tags for name in a if name.startswith("on")]
-    return not handlers and not any(t in ("script", "iframe", "object") for t, _ in tags) and all(s.startswith(("data:image/", "#")) for s in sources)
+    foreign = [t for t, _ in tags if t in ("script", "iframe", "object", "link")]
+    return not handlers and not foreign and all(s.startswith(("data:image/", "#")) for s in sources)
 
 
 def hostile(column):
@@ -162,26 +197,18 @@ def test_no_name_is_html(column, undrawn):
     assert is_inert(text) and (column == "run" or "&lt;script&gt;" in text)
 
 
-def test_no_name_spoils_a_figure(page):
+def test_no_name_spoils_a_page_with_its_figures(page):
     both = hostile("label").assign(preset=HOSTILE)
-    assert is_inert(page(both.assign(run=HOSTILE + both.run)))
+    text = page(both.assign(run=HOSTILE + both.run))
+    assert is_inert(text) and text.count("<figure>") == 9
 
 
-def test_no_name_of_a_study_or_folder_is_html(tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
+def test_no_name_of_a_study_or_folder_is_html(tmp_path):
     path = tmp_path / "<script>alert(1)<" / "results.parquet"
     path.parent.mkdir()
     DEMO.to_parquet(path)
-    assert is_inert(make_report(path, tmp_path / "figures").read_text())
-
-
-def test_no_caption_or_finding_is_html(undrawn, monkeypatch):
-    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: dict(wide="data:image/png;base64,", narrow=None, single=True))
-    monkeypatch.setattr(mora.study.report, "CAPTIONS", {n: (HOSTILE, HOSTILE.replace("{", "")) for n in mora.study.report.CAPTIONS})
-    monkeypatch.setattr(mora.study.report, "findings", lambda *args: [HOSTILE])
-    monkeypatch.setattr(mora.study.report, "caution", lambda *args: HOSTILE)
-    monkeypatch.setattr(mora.study.report, "left_out", lambda *args: [HOSTILE])
-    assert is_inert(undrawn(DEMO))
+    text = make_report(path, tmp_path / "figures").read_text()
+    assert is_inert(text) and "&lt;script&gt;" in text and str(tmp_path) not in text
 
 
 def test_no_name_is_html_among_the_claims():
@@ -195,14 +222,13 @@ def test_no_name_is_html_among_the_claims():
     assert len({line.count("|") for line in headline_table(table).splitlines()}) == 1
 
 
-def test_no_name_is_html_on_the_page_of_findings():
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-    said = new_output("execute_result", data={"text/markdown": f"- **{HOSTILE}** [x](javascript:alert(3))"})
+def test_nothing_in_a_notebook_is_more_than_text_and_pictures_on_its_page(tmp_path):
+    said = [new_output("execute_result", data={kind: f"- **{HOSTILE}** [x](javascript:alert(3))"})
+        for kind in ("text/markdown", "text/html", "text/plain", "image/svg+xml", "application/javascript")]  # fmt: skip
     drawn = new_output("display_data", data={"image/png": "iVBORw0KGgo="})
-    shown = new_code_cell("", outputs=[said, drawn], metadata=dict(tags=["finding"]))
-    text = "".join(found(new_notebook(cells=[new_markdown_cell(f"## Seen {HOSTILE}\n\nA caption"), shown])))
-    assert is_inert(text) and is_inert(output_html(said))
+    cells = [new_markdown_cell(f"# Seen {HOSTILE}\n\nA caption {HOSTILE}"), new_code_cell("", outputs=[*said, drawn])]
+    text = render_page(new_notebook(cells=cells), tmp_path / "page.html").read_text()
+    assert is_inert(text) and text.count("<img") == 1 and not re.findall("https?://(?!x/y.png)", text)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet", b"\xff\xfe\x00", b"PAR1" + b"\0" * 100 + b"PAR1"], ids=repr)
@@ -249,23 +275,23 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
-def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
+def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs):
     shutil.copytree(runs / RUN, runs / "half")
     (runs / "half" / "metrics.parquet").unlink()
     config = runs / RUN / "config.yaml"
     config.write_text(config.read_text().replace("- 80", "- 2048"))
-    text = make_report(runs, tmp_path / "figures").read_text()
-    assert "Runs that are not finished: half." in text and "the first declaration is used for all: conciseness." in text and "3 runs, 1 seed" in text
-    assert "1 runs, 1 seed" in make_report(runs / RUN, tmp_path / "figures").read_text()
+    results = load_results(runs)
+    said = " ".join(left_out(results, study_objectives(results)))
+    assert "Unfinished runs: half." in said and "of which the first declaration is used: conciseness." in said
+    assert results.run.nunique() == 3 and load_results(runs / RUN).run.nunique() == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", None], ids=repr)
-def test_a_run_that_cannot_be_read_is_named(content, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(mora.study.report, "picture", lambda draw, path: {})
+def test_a_run_that_cannot_be_read_is_named(content, runs):
     file = runs / RUN / "metrics.parquet"
     file.write_bytes(file.read_bytes()[:-30] if content is None else content)
     try:
-        assert f"Runs that are not finished: {RUN}." in make_report(runs, tmp_path / "figures").read_text()
+        results = load_results(runs)
+        assert f"Unfinished runs: {RUN}." in left_out(results, study_objectives(results))
     except ConfigError as error:
         assert str(runs / RUN) in str(error) and "\n" not in str(error)

@@ -16,14 +16,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ..errors import ConfigError, one_of
-from ..pareto import Objective, ParetoArchive, hypervolume, igd_plus, maximised, normalise, pareto_mask
+from ..pareto import Objective, ParetoArchive, hypervolume, igd_plus, maximised
+from ..pareto import normalise, pareto_mask
 
 # %% ../../nbs/study/50_analysis.ipynb #7e3bda04
 def find_upward(
     path, # Relative to this folder or to one above it; absolute paths are taken as they are
 )->Path: # As given if it exists nowhere
     "`path` where it first exists, so that a notebook deep in the repository finds data/ at its root."
-    return next((d/path for d in [Path(), *Path().resolve().parents] if os.path.exists(d/path)), Path(path))
+    return next((d/path for d in [Path(), *Path().resolve().parents] if os.path.exists(d/path)),
+        Path(path))
 
 def find_results(
     path,             # As for `find_upward`
@@ -32,7 +34,8 @@ def find_results(
     "`path` where it first exists, or a `ConfigError` that says where it was looked for."
     found = find_upward(path)
     if os.path.exists(found): return found
-    where = '' if Path(path).is_absolute() else f'; looked in {Path().resolve()} and in the folders above it'
+    where = ('' if Path(path).is_absolute()
+        else f'; looked in {Path().resolve()} and in the folders above it')
     raise ConfigError(field, str(path), f'a tidy parquet file or a folder of runs{where}')
 
 def read_table(
@@ -47,7 +50,8 @@ def read_table(
         raise ConfigError(field, str(path), f'a parquet file ({said})') from None
 
 # %% ../../nbs/study/50_analysis.ipynb #4e827b42
-RUN     = ['run', 'algorithm', 'weighting', 'label', 'preset', 'seed'] # what says which run a row belongs to
+# what says which run a row belongs to
+RUN     = ['run', 'algorithm', 'weighting', 'label', 'preset', 'seed']
 COLUMNS = [*RUN, 'step', 'split', 'name', 'value', 'seconds']
 _MAY_BE_MISSING = {'label', 'value', 'seconds'}
 _NUMBERS = {'seed', 'step', 'value', 'seconds'}
@@ -60,9 +64,12 @@ def check_column(
     "Raise a `ConfigError` unless a column of tidy results is whole and of its type."
     name,gone = column.name,column.isna()
     if name not in _MAY_BE_MISSING and gone.any():
-        raise ConfigError('results', source, f'a {name} in every row; run {run[gone].iloc[0]} has rows without')
-    kind,right = ('numbers', pd.api.types.is_numeric_dtype) if name in _NUMBERS else ('texts', pd.api.types.is_string_dtype)
-    if not gone.all() and not right(column[~gone]): raise ConfigError('results', source, f'{kind} in the column {name}')
+        raise ConfigError('results', source,
+            f'a {name} in every row; run {run[gone].iloc[0]} has rows without')
+    kind,right = (('numbers', pd.api.types.is_numeric_dtype) if name in _NUMBERS
+        else ('texts', pd.api.types.is_string_dtype))
+    if not gone.all() and not right(column[~gone]):
+        raise ConfigError('results', source, f'{kind} in the column {name}')
 
 def check_results(
     results, # A table
@@ -70,7 +77,9 @@ def check_results(
 )->pd.DataFrame: # `results` itself
     "Tidy results, or a `ConfigError` that says what they lack."
     missing = [c for c in COLUMNS if c not in results]
-    if missing: raise ConfigError('results', source, f"a table with the columns {', '.join(missing)} as well")
+    if missing:
+        raise ConfigError('results', source,
+            f"a table with the columns {', '.join(missing)} as well")
     if results.empty: raise ConfigError('results', source, 'a table with rows')
     for c in COLUMNS: check_column(results[c], source, results['run'])
     return results
@@ -87,10 +96,13 @@ def load_results(
 
 # %% ../../nbs/study/50_analysis.ipynb #f088aef1
 _ENDS = { # made-up ends of a run: accuracy, length in tokens; clarity goes to 1
-    ('fixed', 'accuracy-focused'):(.92, 31), ('fixed', 'balanced'):(.74, 28.5), ('fixed', 'efficiency-focused'):(.58, 25),
-    ('hypervolume', 'accuracy-focused'):(.93, 30), ('hypervolume', 'balanced'):(.78, 28), ('hypervolume', 'efficiency-focused'):(.60, 24.5),
+    ('fixed', 'accuracy-focused'):(.92, 31), ('fixed', 'balanced'):(.74, 28.5),
+    ('fixed', 'efficiency-focused'):(.58, 25),
+    ('hypervolume', 'accuracy-focused'):(.93, 30), ('hypervolume', 'balanced'):(.78, 28),
+    ('hypervolume', 'efficiency-focused'):(.60, 24.5),
     ('gradient', 'balanced'):(.35, 18)}
-_PRESETS = {'accuracy-focused':(.5, .25, .25), 'balanced':(.334, .333, .333), 'efficiency-focused':(.25, .375, .375)}
+_PRESETS = {'accuracy-focused':(.5, .25, .25), 'balanced':(.334, .333, .333),
+    'efficiency-focused':(.25, .375, .375)}
 
 def demo_results(
     seeds=1,           # Number of seeds of each of the seven settings
@@ -106,27 +118,38 @@ def _demo_run(weighting, preset, seed, steps, algorithm):
     "One synthetic run as tidy rows."
     rng = np.random.default_rng([seed, list(_ENDS).index((weighting, preset))])
     (accuracy,length),t = _ENDS[weighting, preset],np.arange(steps+1)
-    accuracy += rng.normal(0, .03); up = 1-np.exp(-t/8)
-    curve = dict(accuracy=.61 + .34*up - (.95-accuracy)*(t/steps)**1.5, conciseness=66 + (length-66)*up, clarity=.30 + .70*(1-np.exp(-t/6)))
-    rows = [('train', s, k, v) for s in t[1:] for k,v in _demo_train(weighting, preset, curve, s, rng).items()]
+    accuracy += rng.normal(0, .03)
+    up = 1-np.exp(-t/8)
+    curve = dict(accuracy=.61 + .34*up - (.95-accuracy)*(t/steps)**1.5,
+        conciseness=66 + (length-66)*up, clarity=.30 + .70*(1-np.exp(-t/6)))
+    rows = [('train', s, k, v) for s in t[1:] for k,v in _demo_train(weighting, preset, curve, s,
+        rng).items()]
     for split,every in [('validation', 5), ('test', 5)]:
-        rows += [(split, s, k, v+rng.normal(0, .4) if k=='conciseness' else rng.binomial(300, np.clip(v, 0, 1))/300)
+        rows += [(split, s, k, v+rng.normal(0, .4) if k=='conciseness'
+            else rng.binomial(300, np.clip(v, 0, 1))/300)
                  for s in t[::every] for k,v in {k:c[s] for k,c in curve.items()}.items()]
     out = pd.DataFrame(rows, columns=['split', 'step', 'name', 'value']).assign(seconds=np.nan)
-    return out.assign(run=f"{algorithm}-{weighting}-{preset}-s{seed}", algorithm=algorithm, weighting=weighting, label=None, preset=preset, seed=seed)
+    return out.assign(run=f"{algorithm}-{weighting}-{preset}-s{seed}", algorithm=algorithm,
+        weighting=weighting, label=None, preset=preset, seed=seed)
 
 # %% ../../nbs/study/50_analysis.ipynb #8ce5b10a
 def _demo_train(weighting, preset, curve, s, rng):
     "Synthetic train metrics of one step, by name."
     w,t = np.array(_PRESETS[preset]),s/(len(curve['accuracy'])-1)
     influence = np.array([.3-.2*t, .5+.6*t, .5-.4*t]) + rng.normal(0, .05, 3)
-    if weighting=='gradient': w = w*np.exp(2*t*np.array([-.3, .6, -.3])); w /= w.sum()
+    if weighting=='gradient':
+        w = w*np.exp(2*t*np.array([-.3, .6, -.3]))
+        w /= w.sum()
     out = {f'weights/{k}':v for k,v in zip(curve, w, strict=True)}
-    out |= {f'rewards/{k}/mean':np.clip(v+rng.normal(0, .03), 0, 1) for k,v in dict(accuracy=curve['accuracy'][s]-.1, conciseness=.5+.2*(1-t), clarity=curve['clarity'][s]).items()}
+    out |= {f'rewards/{k}/mean':np.clip(v+rng.normal(0, .03), 0, 1)
+        for k,v in dict(accuracy=curve['accuracy'][s]-.1, conciseness=.5+.2*(1-t),
+        clarity=curve['clarity'][s]).items()}
     out |= dict(multiplier=.5+.5*np.exp(-5*t)*rng.uniform() if weighting=='hypervolume' else 1.)
     if weighting=='gradient':
         out |= {f'gradients/influence/{k}':v for k,v in zip(curve, influence, strict=True)}
-        out |= {f'conflict/{a}_{b}':v+rng.normal(0, .05) for (a,b),v in {('accuracy', 'conciseness'):-.3*t, ('accuracy', 'clarity'):.2-.1*t, ('conciseness', 'clarity'):-.1}.items()}
+        out |= {f'conflict/{a}_{b}':v+rng.normal(0, .05)
+            for (a,b),v in {('accuracy', 'conciseness'):-.3*t, ('accuracy', 'clarity'):.2-.1*t,
+            ('conciseness', 'clarity'):-.1}.items()}
     return out
 
 # %% ../../nbs/study/50_analysis.ipynb #edf3c194
@@ -140,7 +163,8 @@ def with_method(
 # %% ../../nbs/study/50_analysis.ipynb #84db7919
 DECLARED = {
     'accuracy':    dict(label='accuracy (share correct)'),
-    'conciseness': dict(direction='min', range=(0., 80.), measure='length', label='length (tokens)'),
+    'conciseness': dict(direction='min', range=(0., 80.), measure='length',
+    label='length (tokens)'),
     'clarity':     dict(label='clarity (share of answers)')}
 
 def brought_objectives(
@@ -149,7 +173,8 @@ def brought_objectives(
     "The objectives that the table brings."
     try: return {o['name']:Objective(**o) for o in results.attrs.get('objectives', [])}
     except (TypeError, KeyError, ConfigError) as error:
-        raise ConfigError('results', results.attrs['objectives'], f'objectives with name, direction, range, measure and label ({error})') from None
+        raise ConfigError('results', results.attrs['objectives'],
+            f'objectives with name, direction, range, measure and label ({error})') from None
 
 def rewarded_objectives(
     results, # Tidy results
@@ -165,14 +190,19 @@ def study_objectives(
 )->list: # K `Objective`s
     "The objectives of a study that have a value on the test problems."
     rows = results[(results['split']=='test') & np.isfinite(results['value'])]
-    measured,brought,asked = set(rows['name']),brought_objectives(results),rewarded_objectives(results)
+    measured,brought,asked = set(rows['name']),brought_objectives(results),rewarded_objectives(
+        results)
     found = [brought.get(k) or Objective(k, **DECLARED.get(k, {})) for k in asked if k in measured]
     if found: return found
-    if not asked: raise ConfigError('results', 'no objective', 'rows rewards/NAME/mean (train) and NAME (test)')
-    raise ConfigError('results', ', '.join(asked), 'objectives with a finite value on the test problems')
+    if not asked:
+        raise ConfigError('results', 'no objective',
+            'rows rewards/NAME/mean (train) and NAME (test)')
+    raise ConfigError('results', ', '.join(asked),
+        'objectives with a finite value on the test problems')
 
 # %% ../../nbs/study/50_analysis.ipynb #e6cb8da1
-METHODS = ['fixed', 'hypervolume', 'gradient'] # the paper's come first, in its order; others as in the results
+# the paper's come first, in its order; others as in the results
+METHODS = ['fixed', 'hypervolume', 'gradient']
 
 def vectors(
     results,      # Tidy results
@@ -180,12 +210,17 @@ def vectors(
     split='test', # "test" or "validation"
 )->pd.DataFrame: # Columns run, algorithm, method, preset, seed, step, then one an objective, natural units
     "Objective vectors of every checkpoint measured on `split`; where a value is missing or not finite, the checkpoint is left out."
-    names,keys = [o.name for o in objectives],['run', 'algorithm', 'method', 'preset', 'seed', 'step']
-    rows = with_method(results[(results['split']==split) & results['name'].isin(names) & np.isfinite(results['value'])])
-    wide = rows.drop_duplicates([*keys, 'name'], keep='last').set_index([*keys, 'name'])['value'].unstack()
+    names,keys = [o.name for o in objectives],['run', 'algorithm', 'method', 'preset', 'seed',
+        'step']
+    rows = with_method(results[(results['split']==split) & results['name'].isin(names)
+        & np.isfinite(results['value'])])
+    wide = rows.drop_duplicates([*keys, 'name'],
+        keep='last').set_index([*keys, 'name'])['value'].unstack()
     wide = wide.reindex(columns=names).dropna().reset_index().rename_axis(columns=None)
-    place = {'run':list(results['run'].drop_duplicates()), 'method':METHODS + [m for m in rows['method'].unique() if m not in METHODS]}
-    return wide.sort_values(['method', 'run', 'step'], key=lambda c: c.map(place[c.name].index) if c.name in place else c, ignore_index=True)
+    place = {'run':list(results['run'].drop_duplicates()),
+        'method':METHODS + [m for m in rows['method'].unique() if m not in METHODS]}
+    return wide.sort_values(['method', 'run', 'step'], key=lambda c: c.map(place[c.name].index)
+        if c.name in place else c, ignore_index=True)
 
 # %% ../../nbs/study/50_analysis.ipynb #4894cf80
 BY_METHOD = ['algorithm', 'method']
@@ -211,8 +246,10 @@ def front_table(
     "Means over each group's front, natural units."
     marked = mark_front(points, objectives, by)
     trained = marked[marked['step']>0].groupby(by, sort=False)
-    means = marked[marked['front']].groupby(by, sort=False)[[*(o.name for o in objectives), 'step']].mean()
-    counts = trained.agg(runs=('run', 'nunique'), checkpoints=('run', 'size'), on_front=('front', 'sum'))
+    means = marked[marked['front']].groupby(by, sort=False)[[*(o.name for o in objectives),
+        'step']].mean()
+    counts = trained.agg(runs=('run', 'nunique'), checkpoints=('run', 'size'),
+        on_front=('front', 'sum'))
     return counts.join(means).rename(columns={'step':'mean_step'}).reset_index()
 
 # %% ../../nbs/study/50_analysis.ipynb #7543629c
@@ -234,7 +271,8 @@ def worker_hours(
     results, # Tidy results
 )->float: # Of all runs together, training and evaluations
     "Hours that a study took one worker."
-    each = with_method(results).drop_duplicates(['run', 'step', 'split']).groupby(['algorithm', 'method', 'split'])['seconds']
+    each = with_method(results).drop_duplicates(['run', 'step', 'split']).groupby(
+        ['algorithm', 'method', 'split'])['seconds']
     return float((each.median()*each.size()).sum()/3600)
 
 # %% ../../nbs/study/50_analysis.ipynb #f7b84244
@@ -260,7 +298,8 @@ def choice_table(
     chosen = choose(validation, test, objectives, by)
     names,rows = [o.name for o in objectives],[]
     for key,g in chosen.groupby(by, sort=False):
-        for on,front in [('validation', g['front']), ('test', mark_front(g, objectives, by)['front'])]:
+        for on,front in [('validation', g['front']),
+                ('test', mark_front(g, objectives, by)['front'])]:
             rows.append((*key, on, int(front.sum()), *g.loc[front, names].mean()))
     return pd.DataFrame(rows, columns=[*by, 'chosen_on', 'on_front', *names])
 
@@ -275,8 +314,11 @@ def hypervolumes(
     archive = pd.Series(0., points.index)
     for _,g in points.sort_values('step').groupby('run', sort=False):
         kept = ParetoArchive(reference)
-        for i in g.index: kept.add(scaled.loc[i]); archive[i] = kept.hypervolume
-    return points.assign(archive=archive, point=[hypervolume([p], reference) for p in scaled.to_numpy()])
+        for i in g.index:
+            kept.add(scaled.loc[i])
+            archive[i] = kept.hypervolume
+    return points.assign(archive=archive,
+        point=[hypervolume([p], reference) for p in scaled.to_numpy()])
 
 # %% ../../nbs/study/50_analysis.ipynb #2f9b8572
 def hypervolume_table(
@@ -288,10 +330,13 @@ def hypervolume_table(
     names = [o.name for o in objectives]
     out = end_points(hypervolumes(points, objectives, reference)).rename(columns={'point':'final'})
     scaled = {r:normalise(g[names], objectives) for r,g in points[points['step']>0].groupby('run')}
-    pooled = {a:np.vstack([scaled[r] for r in rs if r in scaled]) for a,rs in out.groupby('algorithm')['run']}
+    pooled = {a:np.vstack([scaled[r] for r in rs if r in scaled])
+        for a,rs in out.groupby('algorithm')['run']}
     fronts = {a:p[pareto_mask(p)] for a,p in pooled.items()}
-    behind = np.array([[igd_plus(p, fronts[a]) for p in (scaled[r], scaled[r][-1:])] for r,a in out[['run', 'algorithm']].to_numpy()])
-    columns = ['run', 'algorithm', 'method', 'preset', 'seed', 'archive', 'final', 'igd_plus', 'final_igd_plus']
+    behind = np.array([[igd_plus(p, fronts[a]) for p in (scaled[r], scaled[r][-1:])]
+        for r,a in out[['run', 'algorithm']].to_numpy()])
+    columns = ['run', 'algorithm', 'method', 'preset', 'seed', 'archive', 'final', 'igd_plus',
+        'final_igd_plus']
     return out.assign(igd_plus=behind[:,0], final_igd_plus=behind[:,1])[columns]
 
 # %% ../../nbs/study/50_analysis.ipynb #cca51593
@@ -331,7 +376,8 @@ def over_seeds(
     values, # One a seed; NaN where a seed has none
 )->tuple: # (interquartile mean, low, high); all NaN without a value
     "A value over seeds with its 95% bootstrap interval."
-    values = np.asarray(values, float); values = values[~np.isnan(values)]
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
     return (iqm(values), *seed_interval([values])) if len(values) else (np.nan,)*3
 
 def spell(
@@ -340,13 +386,16 @@ def spell(
 )->str: # "0.611 [0.602, 0.620]", the value alone where there is no interval, 'none' without a value
     "An estimate as text."
     value,low,high = (f'{x:{form}}' for x in estimate)
-    return 'none' if np.isnan(estimate[0]) else value if np.isnan(estimate[1]) else f'{value} [{low}, {high}]'
+    return ('none' if np.isnan(estimate[0]) else value if np.isnan(estimate[1])
+        else f'{value} [{low}, {high}]')
 
 def seeds_said(
     n, # Seeds
 )->str: # "3 seeds (intervals from fewer than ten tend to be too narrow)"
     "How far the number of seeds goes, in words."
-    return f"{n} seed{'s' if n>1 else ''}" + (f' (too few for an interval: {MIN_SEEDS} are needed)' if n<MIN_SEEDS else ' (intervals from fewer than ten tend to be too narrow)' if n<10 else '')
+    return (f"{n} seed{'s' if n>1 else ''}"
+        + (f' (too few for an interval: {MIN_SEEDS} are needed)' if n<MIN_SEEDS
+        else ' (intervals from fewer than ten tend to be too narrow)' if n<10 else ''))
 
 def side(
     estimate,      # (value, low, high) of a difference
@@ -367,7 +416,8 @@ def seed_table(
     rows = []
     for key,g in scores.groupby(by, sort=False):
         whole = g.pivot(index='seed', columns='preset', values=value).dropna()
-        rows.append((*key, len(g), g['seed'].nunique(), iqm(g[value]), *seed_interval(whole.to_numpy().T)))
+        rows.append((*key, len(g), g['seed'].nunique(), iqm(g[value]),
+            *seed_interval(whole.to_numpy().T)))
     return pd.DataFrame(rows, columns=[*by, 'runs', 'seeds', 'iqm', 'low', 'high'])
 
 # %% ../../nbs/study/50_analysis.ipynb #6f79016f
@@ -381,7 +431,8 @@ def paired_differences(
     "Difference of each run from the run of `base` with the same algorithm and seed."
     bar = runs[runs['method']==one_of('base', base, list(runs['method'].unique()))]
     if bar['preset'].nunique()>1: raise ConfigError('base', base, 'a method with one preset')
-    both = runs.merge(bar[['algorithm', 'seed', value]], on=['algorithm', 'seed'], suffixes=('', '_base'))
+    both = runs.merge(bar[['algorithm', 'seed', value]], on=['algorithm', 'seed'],
+        suffixes=('', '_base'))
     return both.assign(**{value:both[value]-both[f'{value}_base']}).drop(columns=f'{value}_base')
 
 def gain_over(
@@ -394,8 +445,10 @@ def gain_over(
     "What a method gains over another, run by run on the same seed, and its 95% bootstrap interval."
     theirs = runs[(runs['method']==rival) & (True if preset is None else runs['preset']==preset)]
     keys = ['seed'] if theirs['preset'].nunique()==1 else ['seed', 'preset']
-    both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys, suffixes=('', '_rival'))
-    d = both.assign(d=both[value]-both[f'{value}_rival']).pivot(index='seed', columns='preset', values='d').dropna()
+    both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys,
+        suffixes=('', '_rival'))
+    d = both.assign(d=both[value]-both[f'{value}_rival']).pivot(index='seed', columns='preset',
+        values='d').dropna()
     return iqm(d),*seed_interval(d.to_numpy().T)
 
 def rivals_table(
@@ -404,11 +457,14 @@ def rivals_table(
     rivals, # Methods; those without runs are left out, and `fixed` is met preset by preset
 )->pd.DataFrame: # Columns method, preset ("" where all count), final_gain and archive_gain, each with X_low and X_high
     "What a method gains over each rival, of the last checkpoint and of all."
-    presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else [''] for m,g in runs.groupby('method')}
+    presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else ['']
+        for m,g in runs.groupby('method')}
     rows = []
     for method,preset in ((m, p) for m in rivals for p in presets.get(m, [])):
         row = dict(method=method, preset=preset)
-        for v in ('final', 'archive'): row |= zip((f'{v}_gain{end}' for end in ('', '_low', '_high')), gain_over(runs, v, ours, method, preset or None), strict=True)
+        for v in ('final', 'archive'):
+            row |= zip((f'{v}_gain{end}' for end in ('', '_low', '_high')),
+                gain_over(runs, v, ours, method, preset or None), strict=True)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -423,12 +479,14 @@ def improvement(
 # %% ../../nbs/study/50_analysis.ipynb #d8ee3ee2
 def _interval(table, name, by):
     "Columns `name`, `name`_low and `name`_high of a `seed_table`."
-    return table.set_index(by)[['iqm', 'low', 'high']].set_axis([name, f'{name}_low', f'{name}_high'], axis=1)
+    return table.set_index(by)[['iqm', 'low', 'high']].set_axis([name, f'{name}_low',
+        f'{name}_high'], axis=1)
 
 def _better(runs, value, base, by):
     "Probability of improvement over `base` of the same algorithm."
     bars = {a:g[value] for a,g in runs[runs['method']==base].groupby('algorithm')}
-    chances = {key:improvement(g[value], bars.get(key[0], [])) for key,g in runs.groupby(by, sort=False)}
+    chances = {key:improvement(g[value], bars.get(key[0], []))
+        for key,g in runs.groupby(by, sort=False)}
     return pd.Series(chances, name=f'{value}_better').rename_axis(by)
 
 def leaderboard_table(
@@ -440,12 +498,15 @@ def leaderboard_table(
     "Hypervolume, distance to the pooled front, and difference from `base` of every method, over its seeds."
     objectives = study_objectives(results)
     runs = hypervolume_table(vectors(results, objectives), objectives, reference)
-    parts = [runs.groupby(by, sort=False).agg(starts=('preset', 'nunique'), seeds=('seed', 'nunique'))]
-    parts += [_interval(seed_table(runs, v, by), v, by) for v in ('final', 'archive', 'final_igd_plus')]
+    parts = [runs.groupby(by, sort=False).agg(starts=('preset', 'nunique'),
+        seeds=('seed', 'nunique'))]
+    parts += [_interval(seed_table(runs, v, by), v, by)
+        for v in ('final', 'archive', 'final_igd_plus')]
     for v in ('final', 'archive'):
         gains = seed_table(paired_differences(runs, v, base), v, by)
         parts += [_interval(gains, f'{v}_gain', by), _better(runs, v, base, by)]
-    return pd.concat(parts, axis=1).reset_index().sort_values('final', ascending=False, ignore_index=True)
+    return pd.concat(parts, axis=1).reset_index().sort_values('final', ascending=False,
+        ignore_index=True)
 
 def spelled(
     table, # From `leaderboard_table` or `rivals_table`
@@ -454,5 +515,6 @@ def spelled(
     out = table.drop(columns=[c for c in table if c.endswith(('_low', '_high'))])
     for name in [c for c in out if f'{c}_low' in table]:
         form = '+.3f' if name.endswith('_gain') else '.3f'
-        out[name] = [spell(e, form) for e in table[[name, f'{name}_low', f'{name}_high']].to_numpy()]
+        out[name] = [spell(e, form)
+            for e in table[[name, f'{name}_low', f'{name}_high']].to_numpy()]
     return out

@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup, escape
 from matplotlib import ticker
 from scipy import stats
-from .analysis import (BY_PRESET, MIN_SEEDS, bootstrap_interval, choose, demo_results, hypervolume_table, improvement, mark_front, seed_table,
+from .analysis import (BY_PRESET, MIN_SEEDS, bootstrap_interval, choose, demo_results,
+    hypervolume_table, improvement, mark_front, seed_table,
     study_objectives, vectors, with_method)
 from ..errors import ConfigError
 from ..pareto import hypervolume, maximised, normalise
@@ -35,10 +36,14 @@ PAPER_FRONTS = [ # table of means over Pareto points: method, algorithm, preset,
     ('gradient',    'grpo',      None,                 (.836, 831, .948),   (.836, 650, .980)),
     ('gradient',    'reinforce', None,                 (.764, 1375, .830),  (.802, 1202, .868)),
     ('gradient',    'rloo',      None,                 (.830, 824, .940),   (.820, 701, .980))]
-PAPER_PROBLEMS   = 100                                                   # prompts that each checkpoint answers
-PAPER_STEPS      = dict(grpo=8.9, reinforce=1.3, rloo=8.2)               # table of mean steps of the front, gradient-based: steps saved
-PAPER_WEIGHTS    = dict(accuracy=.46, clarity=.34, conciseness=.20)      # figure of the weights, gradient-based: about where they end
-PAPER_SATURATION = dict(conciseness=165, clarity=240)                    # preliminary study, one objective at a time: saturates near this step
+# prompts that each checkpoint answers
+PAPER_PROBLEMS   = 100
+# table of mean steps of the front, gradient-based: steps saved
+PAPER_STEPS      = dict(grpo=8.9, reinforce=1.3, rloo=8.2)
+# figure of the weights, gradient-based: about where they end
+PAPER_WEIGHTS    = dict(accuracy=.46, clarity=.34, conciseness=.20)
+# preliminary study, one objective at a time: saturates near this step
+PAPER_SATURATION = dict(conciseness=165, clarity=240)
 
 def paper_name(
     algorithm, # As in the results
@@ -49,7 +54,8 @@ def paper_name(
 # %% ../../nbs/study/53_claims.ipynb #f915f546
 def _change(before, after):
     "Two vectors of the paper in words, what is not known left out."
-    parts = zip(('accuracy', 'length', 'clarity'), before, after, ('.3f', '.0f', '.3f'), strict=True)
+    parts = zip(('accuracy', 'length', 'clarity'), before, after, ('.3f', '.0f', '.3f'),
+        strict=True)
     return ', '.join(f'{n} {b:{f}} to {a:{f}}' for n,b,a,f in parts if b is not None)
 
 def paper_figure(
@@ -60,13 +66,21 @@ def paper_figure(
     preset,    # As in the results, or "all"
 )->str: # Empty where the paper has none
     "The paper's figure for a row and where it stands."
-    if question=='order' and method=='gradient': return 'figure of the weights: about ' + ', '.join(f'{k} {v:.2f}' for k,v in PAPER_WEIGHTS.items())
-    if question=='rates': return 'preliminary study: ' + ', '.join(f'{k} near step {v}' for k,v in PAPER_SATURATION.items())
-    name = paper_name(algorithm); has_steps = (question, method, measure)==('speed', 'gradient', 'front_step') and name in PAPER_STEPS
+    if question=='order' and method=='gradient':
+        return ('figure of the weights: about '
+            + ', '.join(f'{k} {v:.2f}' for k,v in PAPER_WEIGHTS.items()))
+    if question=='rates':
+        return ('preliminary study: '
+            + ', '.join(f'{k} near step {v}' for k,v in PAPER_SATURATION.items()))
+    name = paper_name(algorithm)
+    has_steps = ((question, method, measure)==('speed', 'gradient', 'front_step')
+        and name in PAPER_STEPS)
     if has_steps: return f'table of mean steps of the front: {PAPER_STEPS[name]:g} saved'
     if question not in ('dominance', 'presets', 'counter'): return ''
-    pooled = algorithm=='pooled' and preset!='all' # preset by preset: every algorithm that the paper shows
-    found = [f"{in_words(a)+', ' if pooled else ''}{p or 'three presets'}: {_change(before, after)}" for m,a,p,before,after in PAPER_FRONTS
+    # preset by preset: every algorithm that the paper shows
+    pooled = algorithm=='pooled' and preset!='all'
+    found = [f"{in_words(a)+', ' if pooled else ''}{p or 'three presets'}: {_change(before, after)}"
+        for m,a,p,before,after in PAPER_FRONTS
              if m==method and (pooled or a==name) and (preset=='all' or p in (None, preset))]
     return 'table of means over the front: ' + '; '.join(found) if found else ''
 
@@ -79,10 +93,14 @@ def demo_grid(
     pool,out = demo_results(seeds=2*seeds*len(algorithms)),[]
     labels = {'hypervolume':'hypervolume-effective', 'gradient':'gradient-anchor'}
     for i,(algorithm,again) in enumerate((a, again) for a in algorithms for again in (False, True)):
-        block = pool[pool['seed']//seeds==i].assign(algorithm=algorithm, seed=lambda t: t['seed']%seeds)
-        if again: block = block[block['weighting'].isin(labels)].assign(label=lambda t: t['weighting'].map(labels))
+        block = pool[pool['seed']//seeds==i].assign(algorithm=algorithm,
+            seed=lambda t: t['seed']%seeds)
+        if again:
+            block = block[block['weighting'].isin(labels)].assign(
+                label=lambda t: t['weighting'].map(labels))
         names = block['label'].fillna(block['weighting']) if again else block['weighting']
-        out.append(block.assign(run=f'{algorithm}-' + names + '-' + block['preset'] + '-s' + block['seed'].astype(str)))
+        out.append(block.assign(run=f'{algorithm}-' + names + '-' + block['preset'] + '-s'
+            + block['seed'].astype(str)))
     return pd.concat(out, ignore_index=True)
 
 # %% ../../nbs/study/53_claims.ipynb #21aed360
@@ -98,7 +116,8 @@ MEASURES = { # name: words, sign that makes more better, format of a difference
 
 def _volumes(points, objectives, reference):
     "Normalised hypervolume of each checkpoint alone."
-    return np.array([hypervolume([p], reference) for p in normalise(points[[o.name for o in objectives]], objectives)])
+    return np.array([hypervolume([p], reference)
+        for p in normalise(points[[o.name for o in objectives]], objectives)])
 
 def run_scores(
     results,    # Tidy results
@@ -108,12 +127,15 @@ def run_scores(
     "Where each run ends, what it passed, what validation would pick, when its front was reached and how long its answers are."
     test,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
     runs = hypervolume_table(test, objectives, reference).set_index('run')
-    seen = validation.assign(seen=_volumes(validation, objectives, reference))[['run', 'step', 'seen']]
-    both = test.assign(chosen=_volumes(test, objectives, reference)).merge(seen, on=['run', 'step']).query('step>0')
+    seen = validation.assign(seen=_volumes(validation, objectives,
+        reference))[['run', 'step', 'seen']]
+    both = test.assign(chosen=_volumes(test, objectives, reference)).merge(seen,
+        on=['run', 'step']).query('step>0')
     front = mark_front(test, objectives, ['run']).query('front').groupby('run')
     picked = choose(validation, test, objectives, ['run']).query('front').groupby('run')
     lengths = [picked[o.name].mean() for o in objectives if o.measure=='length']
-    return runs.assign(chosen=both.loc[both.groupby('run')['seen'].idxmax()].set_index('run')['chosen'],
+    return runs.assign(
+        chosen=both.loc[both.groupby('run')['seen'].idxmax()].set_index('run')['chosen'],
         front_step=front['step'].mean(), length=lengths[0] if lengths else np.nan).reset_index()
 
 # %% ../../nbs/study/53_claims.ipynb #97242655
@@ -123,11 +145,13 @@ def partners(
     best=None,  # Preset of the fixed weights that all starts meet; none: their own preset, or each of them for a method with one start
 )->pd.DataFrame: # Columns algorithm, preset (that sets the pairs of a seed apart), seed, run, run_base
     "Each run of a method with its partner of fixed weights."
-    ours,fixed = (runs.loc[runs['method']==m, ['run', 'algorithm', 'preset', 'seed']] for m in (method, 'fixed'))
+    ours,fixed = (runs.loc[runs['method']==m, ['run', 'algorithm', 'preset', 'seed']]
+        for m in (method, 'fixed'))
     if best: fixed = fixed[fixed['preset']==best]
     own = not best and ours['preset'].nunique()>1
     both = ours.merge(fixed, on=['algorithm', 'seed'] + ['preset']*own, suffixes=('', '_base'))
-    return both.assign(preset=both['preset'] if own or best else both['preset_base'])[['algorithm', 'preset', 'seed', 'run', 'run_base']]
+    return both.assign(preset=both['preset'] if own or best else both['preset_base'])[['algorithm',
+        'preset', 'seed', 'run', 'run_base']]
 
 # %% ../../nbs/study/53_claims.ipynb #052f84a9
 def coverage(
@@ -153,7 +177,8 @@ def other_seeds_mean(
     value, # Column
 )->pd.Series: # Index run; with one seed its own value
     "For each run the mean over the other seeds of its setting."
-    g = runs.groupby(BY_PRESET)[value]; n = g.transform('size')
+    g = runs.groupby(BY_PRESET)[value]
+    n = g.transform('size')
     out = ((g.transform('sum')-runs[value])/(n-1).clip(lower=1)).where(n>1, runs[value])
     return out.set_axis(runs['run'])
 
@@ -161,8 +186,10 @@ def other_seeds_mean(
 def _checkpoints(results, objectives, reference):
     "run -> its steps, objective vectors to be maximised and hypervolumes, test, after step 0."
     test = vectors(results, objectives).query('step>0')
-    big = maximised(test[[o.name for o in objectives]], objectives); volumes = _volumes(test, objectives, reference)
-    return {run:(test['step'].to_numpy()[i], big[i], volumes[i]) for run,i in test.groupby('run').indices.items()}
+    big = maximised(test[[o.name for o in objectives]], objectives)
+    volumes = _volumes(test, objectives, reference)
+    return {run:(test['step'].to_numpy()[i], big[i], volumes[i])
+        for run,i in test.groupby('run').indices.items()}
 
 def pair_values(
     pairs,       # From `partners`
@@ -173,12 +200,16 @@ def pair_values(
     "A measure of both runs of each pair."
     runs,sign = list(zip(pairs['run'], pairs['run_base'], strict=True)),MEASURES[measure][1]
     never = [0]*len(runs)
-    if measure=='dominated': values = [(coverage(checkpoints[a][1], checkpoints[b][1]), coverage(checkpoints[b][1], checkpoints[a][1])) for a,b in runs]
+    if measure=='dominated':
+        values = [(coverage(checkpoints[a][1], checkpoints[b][1]),
+            coverage(checkpoints[b][1], checkpoints[a][1])) for a,b in runs]
     elif measure=='target_step':
         target = other_seeds_mean(scores, 'final')
-        times = [[steps_to(checkpoints[r][2], checkpoints[r][0], target[b]) for r in (a, b)] for a,b in runs]
+        times = [[steps_to(checkpoints[r][2], checkpoints[r][0], target[b]) for r in (a, b)]
+            for a,b in runs]
         never = np.isinf(np.reshape(times, (-1, 2))).sum(1)
-        values = [[min(t, checkpoints[r][0][-1]) for t,r in zip(ts, ab, strict=True)] for ts,ab in zip(times, runs, strict=True)]
+        values = [[min(t, checkpoints[r][0][-1]) for t,r in zip(ts, ab, strict=True)]
+            for ts,ab in zip(times, runs, strict=True)]
     else: values = [(s[a], s[b]) for s in [scores.set_index('run')[measure]] for a,b in runs]
     ours,theirs = sign*np.reshape(values, (-1, 2)).astype(float).T
     return pairs.assign(ours=ours, theirs=theirs, never=never)
@@ -192,11 +223,15 @@ def weight_moves(
 )->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one an objective: last weight minus first
     "How far a run has moved each weight."
     from mora.weighting.core import check_weights # only here, as it loads training code
-    names = [o.name for o in objectives]; keys = ['run', 'algorithm', 'method', 'preset', 'seed']
-    rows = with_method(results[(results['split']=='train') & results['name'].isin([f'weights/{n}' for n in names])])
-    last = rows.sort_values('step').groupby([*keys, 'name'], sort=False)['value'].last().unstack('name')
+    names = [o.name for o in objectives]
+    keys = ['run', 'algorithm', 'method', 'preset', 'seed']
+    rows = with_method(results[(results['split']=='train')
+        & results['name'].isin([f'weights/{n}' for n in names])])
+    last = rows.sort_values('step').groupby([*keys, 'name'],
+        sort=False)['value'].last().unstack('name')
     last = last.reindex(columns=[f'weights/{n}' for n in names]).set_axis(names, axis=1)
-    start = [check_weights(p if '_' not in p else [float(v) for v in p.split('_')], len(names)) for p in last.index.get_level_values('preset')]
+    start = [check_weights(p if '_' not in p else [float(v) for v in p.split('_')], len(names))
+        for p in last.index.get_level_values('preset')]
     return (last-np.reshape(start, last.shape)).reset_index()
 
 def learning_steps(
@@ -205,9 +240,12 @@ def learning_steps(
 )->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one an objective: NaN if it never improved
     "The step at which each objective has made `LEARNT` of its own largest improvement over step 0."
     names,rows = [o.name for o in objectives],[]
-    for key,g in points.sort_values('step').groupby(['run', 'algorithm', 'method', 'preset', 'seed'], sort=False):
-        gain = maximised(g[names], objectives); gain = gain-gain[0]
-        rows.append((*key, *(steps_to(v, g['step'], LEARNT*v.max()) if v.max()>0 else np.nan for v in gain.T)))
+    for key,g in points.sort_values('step').groupby(['run', 'algorithm', 'method', 'preset',
+            'seed'], sort=False):
+        gain = maximised(g[names], objectives)
+        gain = gain-gain[0]
+        rows.append((*key, *(steps_to(v, g['step'], LEARNT*v.max()) if v.max()>0 else np.nan
+            for v in gain.T)))
     return pd.DataFrame(rows, columns=['run', 'algorithm', 'method', 'preset', 'seed', *names])
 
 # %% ../../nbs/study/53_claims.ipynb #50577ac8
@@ -222,12 +260,14 @@ QUESTIONS = { # question: the claim in words
     'counter':  '{method} gives longer answers than fixed weights (a counterexample of the paper)'}
 BETTER,SPEED = ['final', 'chosen', 'archive', 'igd_plus', 'dominated'],['front_step', 'target_step']
 COUNTER = [('grpo', 'efficiency-focused'), ('rloo', 'accuracy-focused')]
-_ORDER  = [('accuracy', 'clarity'), ('clarity', 'conciseness'), ('accuracy', 'conciseness')] # two make the order, three tell whether any differ
+# two make the order, three tell whether any differ
+_ORDER  = [('accuracy', 'clarity'), ('clarity', 'conciseness'), ('accuracy', 'conciseness')]
 _RATES  = [('conciseness', 'clarity'), ('conciseness', 'accuracy'), ('clarity', 'accuracy')]
 
 def _between(runs, sign, couples, word):
     "Pairs made of two objectives' values of one run."
-    tables = [runs[['method', 'algorithm', 'preset', 'seed']].assign(measure=f'{a} {word} {b}', ours=sign*runs[a], theirs=sign*runs[b], never=0)
+    tables = [runs[['method', 'algorithm', 'preset', 'seed']].assign(measure=f'{a} {word} {b}',
+        ours=sign*runs[a], theirs=sign*runs[b], never=0)
               for a,b in couples if a in runs and b in runs]
     return pd.concat(tables) if tables else runs.iloc[:0]
 
@@ -237,19 +277,31 @@ def claim_pairs(
     best=None,      # Preset of the best fixed weights, from `best_fixed`; its rows are left out if None
 )->pd.DataFrame: # Columns question, method, measure, algorithm, preset, seed, ours, theirs, never
     "Every claim's numbers, run by run."
-    objectives = study_objectives(results); reference = np.zeros(len(objectives)) if reference is None else reference
-    scores,checkpoints,out = run_scores(results, objectives, reference),_checkpoints(results, objectives, reference),[]
-    if not (scores['method']=='fixed').any(): raise ConfigError('results', 'no fixed weights', 'runs of fixed weights to compare with')
+    objectives = study_objectives(results)
+    reference = np.zeros(len(objectives)) if reference is None else reference
+    scores,checkpoints,out = run_scores(results, objectives, reference),_checkpoints(results,
+        objectives, reference),[]
+    if not (scores['method']=='fixed').any():
+        raise ConfigError('results', 'no fixed weights', 'runs of fixed weights to compare with')
     for method in [m for m in scores['method'].unique() if m!='fixed']:
-        own,several = partners(scores, method),scores.loc[scores['method']==method, 'preset'].nunique()>1
-        todo = [(q, m, own) for q in ['dominance', 'presets'][:1+several] for m in BETTER] + [('speed', m, own) for m in SPEED]
+        own,several = partners(scores, method),scores.loc[scores['method']==method,
+            'preset'].nunique()>1
+        todo = ([(q, m, own) for q in ['dominance', 'presets'][:1+several] for m in BETTER]
+            + [('speed', m, own) for m in SPEED])
         if best: todo += [('best', m, partners(scores, method, best)) for m in BETTER]
-        if method=='hypervolume': todo += [('counter', 'length', own.merge(pd.DataFrame(COUNTER, columns=['algorithm', 'preset'])))]
-        out += [pair_values(p, m, scores, checkpoints).assign(question=q, method=method, measure=m) for q,m,p in todo]
-    moves,rates = weight_moves(results, objectives),learning_steps(vectors(results, objectives), objectives)
-    out += [_between(moves[moves['method'].str.startswith('gradient')], 1, _ORDER, '>').assign(question='order'),
-            _between(rates[(rates['method']=='fixed') & (rates['preset']==RATES_PRESET)], -1, _RATES, 'before').assign(question='rates')]
-    columns = ['question', 'method', 'measure', 'algorithm', 'preset', 'seed', 'ours', 'theirs', 'never']
+        if method=='hypervolume':
+            todo += [('counter', 'length',
+                own.merge(pd.DataFrame(COUNTER, columns=['algorithm', 'preset'])))]
+        out += [pair_values(p, m, scores, checkpoints).assign(question=q, method=method, measure=m)
+            for q,m,p in todo]
+    moves,rates = weight_moves(results, objectives),learning_steps(vectors(results, objectives),
+        objectives)
+    out += [_between(moves[moves['method'].str.startswith('gradient')], 1, _ORDER,
+        '>').assign(question='order'),
+            _between(rates[(rates['method']=='fixed') & (rates['preset']==RATES_PRESET)], -1,
+            _RATES, 'before').assign(question='rates')]
+    columns = ['question', 'method', 'measure', 'algorithm', 'preset', 'seed', 'ours', 'theirs',
+        'never']
     return pd.concat([t for t in out if len(t)], ignore_index=True)[columns]
 
 # %% ../../nbs/study/53_claims.ipynb #0a4d1ac9
@@ -265,18 +317,23 @@ def best_fixed(
     reference=None, # Reference point on the normalised scale, shape (K,)
 ): # Preset of `results` with the best weights of the search; None if it has none
     "The best fixed weights by where their runs end."
-    objectives = study_objectives(results); reference = np.zeros(len(objectives)) if reference is None else reference
-    runs = hypervolume_table(vectors(search[search['weighting']=='fixed'], objectives), objectives, reference)
-    ends = seed_table(runs, 'final', BY_PRESET); best = _weights(ends.loc[ends['iqm'].idxmax(), 'preset'])
+    objectives = study_objectives(results)
+    reference = np.zeros(len(objectives)) if reference is None else reference
+    runs = hypervolume_table(vectors(search[search['weighting']=='fixed'], objectives), objectives,
+        reference)
+    ends = seed_table(runs, 'final', BY_PRESET)
+    best = _weights(ends.loc[ends['iqm'].idxmax(), 'preset'])
     fixed = results.loc[with_method(results)['method']=='fixed', 'preset'].unique()
-    return next((p for p in fixed if len(_weights(p))==len(best) and np.allclose(_weights(p), best, atol=.005)), None)
+    return next((p for p in fixed if len(_weights(p))==len(best)
+        and np.allclose(_weights(p), best, atol=.005)), None)
 
 # %% ../../nbs/study/53_claims.ipynb #57391b8f
 def seed_differences(
     pairs, # Rows of one claim from `claim_pairs`
 )->pd.Series: # Index seed
     "Mean over presets and algorithms of `ours` minus `theirs`, for each seed that has them all."
-    wide = pairs.assign(d=pairs['ours']-pairs['theirs']).pivot(index='seed', columns=['algorithm', 'preset'], values='d')
+    wide = pairs.assign(d=pairs['ours']-pairs['theirs']).pivot(index='seed',
+        columns=['algorithm', 'preset'], values='d')
     return wide.dropna().mean(axis=1)
 
 def paired_p(
@@ -294,16 +351,21 @@ def sign_flip_p(
     "p value of the sign-flip test of the mean, exact up to 13 seeds."
     if len(d)<MIN_SEEDS: return np.nan
     mean = lambda x, axis: x.mean(axis)
-    return float(stats.permutation_test((np.asarray(d, float),), mean, permutation_type='samples', vectorized=True, rng=0).pvalue)
+    return float(stats.permutation_test((np.asarray(d, float),), mean, permutation_type='samples',
+        vectorized=True, rng=0).pvalue)
 
 def judge(
     pairs, # Rows of one claim from `claim_pairs`
 )->dict: # effect, low, high, better, p, p_exact, sd, seeds, never (of how many runs)
     "Effect, 95% interval, probability of improvement and p values of one claim."
-    d = seed_differences(pairs); n = len(d); kept = pairs[pairs['seed'].isin(d.index)]
+    d = seed_differences(pairs)
+    n = len(d)
+    kept = pairs[pairs['seed'].isin(d.index)]
     low,high = bootstrap_interval([d], np.mean) if n>=MIN_SEEDS else (np.nan, np.nan)
-    better = np.mean([improvement(g['ours'], g['theirs']) for _,g in kept.groupby(['algorithm', 'preset'])]) if n else np.nan
-    return dict(effect=d.mean(), low=low, high=high, better=better, p=paired_p(d), p_exact=sign_flip_p(d), sd=d.std(),
+    better = np.mean([improvement(g['ours'], g['theirs'])
+        for _,g in kept.groupby(['algorithm', 'preset'])]) if n else np.nan
+    return dict(effect=d.mean(), low=low, high=high, better=better, p=paired_p(d),
+        p_exact=sign_flip_p(d), sd=d.std(),
         seeds=n, never=int(kept['never'].sum()), runs=2*len(kept))
 
 # %% ../../nbs/study/53_claims.ipynb #dc5482a3
@@ -313,9 +375,11 @@ def holm(
     p, # p values of a family; NaN is not counted
 )->np.ndarray: # Adjusted: rejected where at most the level
     "Holm's step-down adjustment."
-    p = np.asarray(p, float); order,m = np.argsort(p),np.isfinite(p).sum()
+    p = np.asarray(p, float)
+    order,m = np.argsort(p),np.isfinite(p).sum()
     steps = p[order]*np.clip(m-np.arange(len(p)), 1, None)
-    out = np.empty(len(p)); out[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    out = np.empty(len(p))
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return out
 
 def holm_levels(
@@ -323,11 +387,13 @@ def holm_levels(
     alpha=ALPHA, # Chance of any wrong rejection
 )->np.ndarray: # The level each is tested at: from the first that is not rejected on, that one's
     "Levels whose intervals are clear of 0 where `holm` rejects, and nowhere else."
-    p = np.asarray(p, float); order,m = np.argsort(p),np.isfinite(p).sum()
+    p = np.asarray(p, float)
+    order,m = np.argsort(p),np.isfinite(p).sum()
     levels = alpha/np.clip(m-np.arange(len(p)), 1, None)
     kept = np.flatnonzero(~(p[order]<=levels))
     if len(kept): levels[kept[0]:] = levels[kept[0]]
-    out = np.empty(len(p)); out[order] = levels
+    out = np.empty(len(p))
+    out[order] = levels
     return out
 
 # %% ../../nbs/study/53_claims.ipynb #6f80eca2
@@ -351,9 +417,11 @@ def combine(
     **names,         # Columns that say what the new row is about
 )->dict: # A row
     "The row of a claim that follows from others."
-    if any_part: parts = parts.assign(verdict=np.where(parts['verdict']=='undecided', 'undecided', 'holds'))
+    if any_part:
+        parts = parts.assign(verdict=np.where(parts['verdict']=='undecided', 'undecided', 'holds'))
     rank = parts['verdict'].map(VERDICTS.index)
-    by = parts.assign(rank=-rank if any_part else rank, weak=parts['p_adjusted'].fillna(1) if any_part else parts['effect'])
+    by = parts.assign(rank=-rank if any_part else rank, weak=parts['p_adjusted'].fillna(1)
+        if any_part else parts['effect'])
     first = by.sort_values(['rank', 'weak'], kind='stable').iloc[0].drop(['rank', 'weak']).to_dict()
     return first | dict(seeds=parts['seeds'].min(), parts=len(parts)) | names
 
@@ -362,31 +430,44 @@ def _part_row(key, pairs):
     "One tested row of the table."
     question,method,measure = key
     presets = question=='presets'
-    where = {c:pairs[c].iloc[0] if pairs[c].nunique()==1 else 'pooled' for c in ('algorithm', 'preset')}
+    where = {c:pairs[c].iloc[0] if pairs[c].nunique()==1 else 'pooled'
+        for c in ('algorithm', 'preset')}
     if presets: where['algorithm'] = 'pooled'
-    two_sided = question=='rates' and measure!=f'{_RATES[0][0]} before {_RATES[0][1]}' # the paper names that side alone
-    return dict(question=question, method=method, measure=measure, **where, two_sided=two_sided, parts=0, **judge(pairs))
+    # the paper names that side alone
+    two_sided = question=='rates' and measure!=f'{_RATES[0][0]} before {_RATES[0][1]}'
+    return dict(question=question, method=method, measure=measure, **where, two_sided=two_sided,
+        parts=0, **judge(pairs))
 
 def _adjusted(table):
     "`table` with what Holm makes of its families, and verdicts."
     families = table.groupby(['question', 'method'], sort=False)['p']
     level = families.transform(lambda p: holm_levels(p))
-    reach = stats.t.ppf(1-level/2, np.maximum(table['seeds']-1, 1))*table['sd']/np.sqrt(table['seeds'].clip(lower=1))
-    table = table.assign(family=families.transform('count'), p_adjusted=families.transform(lambda p: holm(p)), p_table=holm(table['p']),
+    reach = stats.t.ppf(1-level/2,
+        np.maximum(table['seeds']-1, 1))*table['sd']/np.sqrt(table['seeds'].clip(lower=1))
+    table = table.assign(family=families.transform('count'),
+        p_adjusted=families.transform(lambda p: holm(p)), p_table=holm(table['p']),
         low_adjusted=table['effect']-reach, high_adjusted=table['effect']+reach)
-    return table.assign(verdict=[verdict(*r) for r in table[['effect', 'p_adjusted', 'seeds', 'two_sided']].to_numpy()])
+    return table.assign(verdict=[verdict(*r)
+        for r in table[['effect', 'p_adjusted', 'seeds', 'two_sided']].to_numpy()])
 
 # %% ../../nbs/study/53_claims.ipynb #a443de6b
 def _combined(table):
     "Rows that follow from those of `table`."
     out = []
-    for (q,_),g in table[table['question'].isin(['order', 'rates'])].groupby(['question', 'method'], sort=False):
-        claims = {'accuracy > clarity > conciseness':(g[g['measure'].isin([f'{a} > {b}' for a,b in _ORDER[:2]])], False), 'any two differ':(g, True)}
+    for (q,_),g in table[table['question'].isin(['order', 'rates'])].groupby(['question', 'method'],
+            sort=False):
+        claims = {'accuracy > clarity > conciseness':(
+            g[g['measure'].isin([f'{a} > {b}' for a,b in _ORDER[:2]])], False),
+            'any two differ':(g, True)}
         for words,(parts,any_part) in claims.items():
-            if q=='order' or any_part: out += [combine(p, any_part, measure=words, algorithm=a) for a,p in parts.groupby('algorithm', sort=False)]
+            if q=='order' or any_part:
+                out += [combine(p, any_part, measure=words, algorithm=a)
+                    for a,p in parts.groupby('algorithm', sort=False)]
     extended = pd.concat([table, pd.DataFrame(out)], ignore_index=True)
-    pool = dict.fromkeys(['dominance', 'best', 'speed', 'order', 'rates'], 'algorithm') | {'presets':'preset'}
-    parts = extended[extended['question'].isin(list(pool))].groupby(['question', 'method', 'measure'], sort=False)
+    pool = (dict.fromkeys(['dominance', 'best', 'speed', 'order', 'rates'], 'algorithm')
+        | {'presets':'preset'})
+    parts = extended[extended['question'].isin(list(pool))].groupby(['question', 'method',
+        'measure'], sort=False)
     out += [combine(g, **{pool[q]:'all'}) for (q,_,_),g in parts]
     return pd.DataFrame(out)
 
@@ -401,19 +482,25 @@ def claims_table(
         rows += [_part_row(key, part) for _,part in g.groupby(by, sort=False)]
     tested = _adjusted(pd.DataFrame(rows))
     table = pd.concat([tested, _combined(tested)], ignore_index=True)
-    place = dict(question=list(QUESTIONS), method=list(pairs['method'].unique()), measure=list(dict.fromkeys(table['measure'])))
-    table = table.sort_values(list(place), key=lambda c: c.map(place[c.name].index), kind='stable', ignore_index=True)
+    place = dict(question=list(QUESTIONS), method=list(pairs['method'].unique()),
+        measure=list(dict.fromkeys(table['measure'])))
+    table = table.sort_values(list(place), key=lambda c: c.map(place[c.name].index), kind='stable',
+        ignore_index=True)
     ids = table[['question', 'method', 'measure', 'algorithm', 'preset']].to_numpy()
     paper = [paper_figure(*r[:4], 'all' if r[4]=='pooled' else r[4]) for r in ids]
-    return table.assign(id=['/'.join(r) for r in ids], claim=[_claim(r) for r in table.itertuples()], paper=paper)
+    return table.assign(id=['/'.join(r) for r in ids],
+        claim=[_claim(r) for r in table.itertuples()], paper=paper)
 
 def _claim(row):
     "The claim in words."
     against = 'at the three presets' if row.method.startswith('gradient') else 'at equal preset'
-    question = 'unequal' if (row.question, row.measure)==('order', 'any two differ') else row.question
+    question = ('unequal' if (row.question, row.measure)==('order', 'any two differ')
+        else row.question)
     says = QUESTIONS[question].format(method=in_words(row.method), against=against)
-    scope,plural = (row.preset, 'all presets') if row.question=='presets' else (in_words(row.algorithm), 'all algorithms')
-    where = plural if scope.lower()=='all' else f'{scope}, {row.preset}' if row.question=='counter' else scope
+    scope,plural = ((row.preset, 'all presets') if row.question=='presets'
+        else (in_words(row.algorithm), 'all algorithms'))
+    where = (plural if scope.lower()=='all'
+        else f'{scope}, {row.preset}' if row.question=='counter' else scope)
     return f"{says}: {MEASURES.get(row.measure, (row.measure,))[0]}; {where}"
 
 # %% ../../nbs/study/53_claims.ipynb #68b7bc33
@@ -421,9 +508,11 @@ def spelled_effect(
     row, # Of a claims table
 )->str: # "+0.012 [+0.004, +0.020]"
     "Effect and interval as text."
-    form = MEASURES[row.measure][2] if row.measure in MEASURES else '{:+.1f}' if row.question=='rates' else '{:+.3f}'
+    form = (MEASURES[row.measure][2] if row.measure in MEASURES
+        else '{:+.1f}' if row.question=='rates' else '{:+.3f}')
     if pd.isna(row.effect): return ''
-    effect,low,high = (form.format(v if abs(v)>1e-9 else 0.) for v in (row.effect, row.low, row.high))
+    effect,low,high = (form.format(v if abs(v)>1e-9 else 0.)
+        for v in (row.effect, row.low, row.high))
     return effect if pd.isna(row.low) else f'{effect} [{low}, {high}]'
 
 def _asked(rows):
@@ -438,19 +527,23 @@ def why_undecided(
     "What keeps a claim undecided."
     clear = row.verdict=='undecided' and row.parts==0 and (row.low>0 or row.high<0)
     if not clear: return ''
-    return f'fewer than {SEEDS} seeds' if row.seeds<SEEDS else f'p {row.p_adjusted:.2g} adjusted for {row.family} tests'
+    return (f'fewer than {SEEDS} seeds' if row.seeds<SEEDS
+        else f'p {row.p_adjusted:.2g} adjusted for {row.family} tests')
 
 def _paper_words(rows, scope):
     "The paper's figures for some rows, each place named once."
     places = {}
     for name,text in rows.drop_duplicates('paper')[[scope, 'paper']].to_numpy():
         place,_,figure = text.partition(': ')
-        if text: places.setdefault(place, []).append(f'{in_words(name)}, {figure}' if scope=='algorithm' and place.startswith('table') else figure)
+        if text:
+            places.setdefault(place, []).append(f'{in_words(name)}, {figure}' if scope=='algorithm'
+                and place.startswith('table') else figure)
     return '; '.join(f"{in_words(place)}: {'; '.join(figures)}" for place,figures in places.items())
 
 def _verdict_cell(row, alone):
     "Verdict, and unless it stands alone effect, interval and why they do not decide, one below the other."
-    said = [] if alone else [*spelled_effect(row).replace(' [', '\n[').split('\n'), why_undecided(row)]
+    said = ([] if alone
+        else [*spelled_effect(row).replace(' [', '\n[').split('\n'), why_undecided(row)])
     return Markup('<br>').join([Markup('<b>{}</b>').format(row.verdict), *filter(None, said)])
 
 def summary_table(
@@ -458,14 +551,18 @@ def summary_table(
     scope='algorithm', # Columns: "algorithm" or "preset"
 )->pd.DataFrame: # Index claim, the paper's figure and measure; a column a scope with verdict, effect and interval
     "One line a claim and measure, with all its verdicts."
-    rows = table[(table['question']=='presets')==(scope=='preset')]; rows = rows[rows['question']!='counter']
-    out,heads = [],[in_words(h) for h in dict.fromkeys([*(a for a in rows[scope] if a!='all'), 'all'])]
+    rows = table[(table['question']=='presets')==(scope=='preset')]
+    rows = rows[rows['question']!='counter']
+    out,heads = [],[in_words(h) for h in dict.fromkeys([*(a for a in rows[scope] if a!='all'),
+        'all'])]
     for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
-        cells = {in_words(k):_verdict_cell(r, k=='all') for k,r in zip(g[scope], g.itertuples(), strict=True)}
+        cells = {in_words(k):_verdict_cell(r, k=='all')
+            for k,r in zip(g[scope], g.itertuples(), strict=True)}
         claim,measure = _asked(g)
         out.append((claim, _paper_words(g, scope), measure, *(cells.get(h, '') for h in heads)))
     keys = ['Claim', 'In the paper', 'Measure']
-    return pd.DataFrame(out, columns=[*keys, *heads], dtype=object).set_index(keys) # as texts of pandas, `Markup` would be escaped again
+    # as texts of pandas, `Markup` would be escaped again
+    return pd.DataFrame(out, columns=[*keys, *heads], dtype=object).set_index(keys)
 
 # %% ../../nbs/study/53_claims.ipynb #5aef678c
 def detail_table(
@@ -473,11 +570,15 @@ def detail_table(
 )->pd.DataFrame: # All columns in words
     "One line a row of the claims table."
     number = lambda c, form: table[c].map(lambda v: '' if pd.isna(v) else form.format(v))
-    never = [f'{r.never} of {r.runs}' if r.measure=='target_step' else '' for r in table.itertuples()]
+    never = [f'{r.never} of {r.runs}' if r.measure=='target_step' else ''
+        for r in table.itertuples()]
     effects = [spelled_effect(r) for r in table.itertuples()]
-    return pd.DataFrame({'Claim':table['claim'], 'Effect, 95% interval':effects, 'P(better)':number('better', '{:.2f}'),
-        'p':number('p', '{:.2g}'), 'p, Holm':number('p_adjusted', '{:.2g}'), 'p, sign flips':number('p_exact', '{:.2g}'), 'Family':table['family'],
-        'Seeds':table['seeds'], 'Never reached':never, 'Verdict':table['verdict'], 'In the paper':table['paper'], 'Id':table['id']})
+    return pd.DataFrame({'Claim':table['claim'], 'Effect, 95% interval':effects,
+        'P(better)':number('better', '{:.2f}'),
+        'p':number('p', '{:.2g}'), 'p, Holm':number('p_adjusted', '{:.2g}'),
+        'p, sign flips':number('p_exact', '{:.2g}'), 'Family':table['family'],
+        'Seeds':table['seeds'], 'Never reached':never, 'Verdict':table['verdict'],
+        'In the paper':table['paper'], 'Id':table['id']})
 
 _CSS = ('<style>table.claims th, table.claims td {text-align:left !important; vertical-align:top; font-size:12px} '
         'table.claims tbody th {font-weight:normal; min-width:9em; max-width:19em} '
@@ -490,17 +591,20 @@ def table_to_html(
     grouped = table.index.nlevels>1
     table = table.map(escape).rename(columns=escape)
     if grouped: table.index = table.index.map(lambda names: tuple(map(escape, names)))
-    html = table.to_html(index=grouped, border=0, escape=False, classes=['claims', 'summary'] if grouped else ['claims'])
+    html = table.to_html(index=grouped, border=0, escape=False, classes=['claims', 'summary']
+        if grouped else ['claims'])
     return f'<div class="scroll" style="overflow-x:auto">{_CSS}{html}</div>'
 
 # %% ../../nbs/study/53_claims.ipynb #6e7b0bd6
-HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'], order=['accuracy > clarity > conciseness', 'any two differ'], rates=['any two differ'])
+HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_step'],
+    order=['accuracy > clarity > conciseness', 'any two differ'], rates=['any two differ'])
 
 def plain(
     text, # Of a name
 )->str:
     "`text` for a cell of a Markdown table: nothing in it is HTML, ends the cell or begins a picture."
-    return str(text).replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace('![', '!&#91;').replace('\n', ' ')
+    return str(text).replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace(
+        '![', '!&#91;').replace('\n', ' ')
 
 def _headline_cell(row):
     "Verdict and effect in Markdown."
@@ -514,12 +618,15 @@ def headline_table(
     "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
     rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
     algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
-    lines = ['| ' + ' | '.join(['claim', 'measure', *(plain(in_words(a)) for a in algorithms)]) + ' |', '|---'*(2+len(algorithms)) + '|']
+    lines = ['| ' + ' | '.join(['claim', 'measure', *(plain(in_words(a)) for a in algorithms)])
+        + ' |', '|---'*(2+len(algorithms)) + '|']
     said = None
     for _,g in rows.groupby(['question', 'method', 'measure'], sort=False):
         cells = {r.algorithm:_headline_cell(r) for r in g.itertuples()}
         claim,measure = map(plain, _asked(g))
-        lines.append('| ' + ' | '.join(['' if claim==said else claim, measure, *(cells.get(a, '') for a in algorithms)]) + ' |'); said = claim
+        lines.append('| ' + ' | '.join(['' if claim==said else claim, measure,
+            *(cells.get(a, '') for a in algorithms)]) + ' |')
+        said = claim
     return '\n'.join(lines)
 
 # %% ../../nbs/study/53_claims.ipynb #cec2782e
@@ -532,10 +639,14 @@ def in_short(
         "How many were decided which way."
         rows = tested[(tested.question==question) & (tested.measure==measure)]
         held = rows[rows.verdict=='holds']
-        which = '; '.join(f"{plain(in_words(r.method).lower())} under {plain(in_words(r.algorithm))}" for r in held.itertuples()) if len(held)<3 else ''
+        which = '; '.join(
+            f"{plain(in_words(r.method).lower())} under {plain(in_words(r.algorithm))}"
+            for r in held.itertuples()) if len(held)<3 else ''
         return f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and {(rows.verdict=='does not hold').sum()} do not"
-    def tallies(question): return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
-    best = f"Better than the best fixed weights of a search: {tallies('best')}. " if (tested.question=='best').any() else ''
+    def tallies(question):
+        return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
+    best = (f"Better than the best fixed weights of a search: {tallies('best')}. "
+        if (tested.question=='best').any() else '')
     return (f"Better than fixed weights at equal preset: {tallies('dominance')}. {best}"
         f"Fewer steps to the end of fixed weights: {tally('speed', 'target_step')}. The rest of each is undecided.")
 
@@ -554,11 +665,16 @@ def plot_claims(
         marker,color = _LOOKS[r.verdict]
         ax.plot([r.low_adjusted, r.high_adjusted], [i, i], color=color, lw=.8, zorder=2)
         ax.plot([r.low, r.high], [i, i], color=color, lw=2.2, zorder=2)
-        ax.plot(r.effect, i, marker=marker, color=color, mfc='w' if r.verdict=='undecided' else color, ms=4.5, mew=.9, ls='', zorder=3)
-    ax.set_yticks(range(len(rows)), labels, fontsize=6.5); ax.set_ylim(len(rows)-.5, -.5)
-    ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
-    ax.set_title(textwrap.fill(in_words(MEASURES.get(rows['measure'].iloc[0], rows['measure'])[0]), 27), fontsize=7)
-    ax.set_xlabel('claimed side →'); ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
+        ax.plot(r.effect, i, marker=marker, color=color, mfc='w' if r.verdict=='undecided'
+            else color, ms=4.5, mew=.9, ls='', zorder=3)
+    ax.set_yticks(range(len(rows)), labels, fontsize=6.5)
+    ax.set_ylim(len(rows)-.5, -.5)
+    ax.tick_params(axis='y', length=0)
+    ax.grid(axis='y', visible=False)
+    ax.set_title(textwrap.fill(in_words(MEASURES.get(rows['measure'].iloc[0], rows['measure'])[0]),
+        27), fontsize=7)
+    ax.set_xlabel('claimed side →')
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
     return ax
 
 def forest(
@@ -568,17 +684,24 @@ def forest(
 ): # The Figure; None if there are no rows
     "A panel a measure, a row a method and algorithm (or preset)."
     scope = 'preset' if question=='presets' else 'algorithm'
-    rows = table[(table['question']==question) & (table['parts']==0)]; measures = list(dict.fromkeys(rows['measure']))
+    rows = table[(table['question']==question) & (table['parts']==0)]
+    measures = list(dict.fromkeys(rows['measure']))
     if not measures: return None
-    columns = min(columns, len(measures)); down = -(-len(measures)//columns); n = rows['measure'].value_counts().max()
-    fig,axes = plt.subplots(down, columns, figsize=(COLUMN if columns==1 else PAGE*columns/3, down*(.95+.16*n)+.3), layout='constrained', squeeze=False)
+    columns = min(columns, len(measures))
+    down = -(-len(measures)//columns)
+    n = rows['measure'].value_counts().max()
+    fig,axes = plt.subplots(down, columns,
+        figsize=(COLUMN if columns==1 else PAGE*columns/3, down*(.95+.16*n)+.3),
+        layout='constrained', squeeze=False)
     for ax,m in zip(axes.ravel(), measures, strict=False):
         mine = rows[rows['measure']==m]
-        plot_claims(mine, [f'{in_words(r.method)}, {in_words(getattr(r, scope))}' for r in mine.itertuples()], ax)
+        plot_claims(mine, [f'{in_words(r.method)}, {in_words(getattr(r, scope))}'
+            for r in mine.itertuples()], ax)
     for ax in axes.ravel()[len(measures):]: ax.axis('off')
     for row in axes: # names once a row of panels
         for ax in row[1:]: ax.set_yticklabels([])
-    handles = [plt.Line2D([], [], marker=m, color=c, mfc='w' if v=='undecided' else c, ms=4.5, ls='', label=v) for v,(m,c) in _LOOKS.items()]
+    handles = [plt.Line2D([], [], marker=m, color=c, mfc='w' if v=='undecided' else c, ms=4.5,
+        ls='', label=v) for v,(m,c) in _LOOKS.items()]
     fig.legend(handles=handles, loc='outside upper center', ncols=3)
     return fig
 
@@ -590,7 +713,8 @@ def true_trajectory(
     preset,     # As in the results
 )->np.ndarray: # Natural units, shape (C, K), for C checkpoints after step 0
     "Mean over seeds of the fixed runs: what noise is to be added to."
-    runs = points[(points['method']=='fixed') & (points['algorithm']==algorithm) & (points['preset']==preset) & (points['step']>0)]
+    runs = points[(points['method']=='fixed') & (points['algorithm']==algorithm)
+        & (points['preset']==preset) & (points['step']>0)]
     return runs.groupby('step')[[o.name for o in objectives]].mean().to_numpy()
 
 def at_paper_level(
@@ -598,7 +722,8 @@ def at_paper_level(
     objectives, # K objectives
 )->np.ndarray: # The same, accuracies shifted so that the best is that of the paper's fixed weights
     "`trajectory` with accuracies as low as the paper's, where a share is measured less well."
-    out = np.array(trajectory, float); k = [o.name for o in objectives].index('accuracy')
+    out = np.array(trajectory, float)
+    k = [o.name for o in objectives].index('accuracy')
     reached = np.mean([fixed[0] for *_,fixed,_ in PAPER_FRONTS if fixed[0]])
     out[:,k] = np.clip(out[:,k]-out[:,k].max()+reached, 0, 1)
     return out
@@ -627,12 +752,15 @@ def null_front_improvement(
     draws=1000,    # Simulated comparisons
 )->pd.DataFrame: # A row a draw: `hypervolume` of the front (normalised), then the mean over the front of each objective, one set minus the other
     "Apparent improvement of one set of runs over another that differs from it in nothing."
-    values = _measured(np.asarray(trajectory, float), objectives, problems, length_sd, (draws, seeds, 2), np.random.default_rng(0))
+    values = _measured(np.asarray(trajectory, float), objectives, problems, length_sd,
+        (draws, seeds, 2), np.random.default_rng(0))
     front = _fronts(values*[1. if o.direction=='max' else -1. for o in objectives])
     means = (values*front[...,None]).sum(-2)/front.sum(-1)[...,None] # (draws, seeds, 2, K)
     scaled = np.stack([o.normalise(values[...,k]) for k,o in enumerate(objectives)], -1)
-    sets = zip(scaled.reshape(-1, *scaled.shape[-2:]), front.reshape(-1, front.shape[-1]), strict=True)
-    volumes = np.reshape([hypervolume(p[f], np.zeros(len(objectives))) for p,f in sets], front.shape[:-1])
+    sets = zip(scaled.reshape(-1, *scaled.shape[-2:]), front.reshape(-1, front.shape[-1]),
+        strict=True)
+    volumes = np.reshape([hypervolume(p[f], np.zeros(len(objectives))) for p,f in sets],
+        front.shape[:-1])
     both = np.concatenate([volumes[...,None], means], -1).mean(1) # mean over the seeds of a set
     return pd.DataFrame(both[:,0]-both[:,1], columns=['hypervolume', *(o.name for o in objectives)])
 
@@ -643,9 +771,11 @@ def length_spread(
     problems=300, # That each checkpoint answered
 )->float: # SD of one answer's length as a share of the mean; NaN with fewer than five checkpoints
     "How far a checkpoint's mean length lies from the middle of its neighbours, in the second half of runs: noise, and what training adds to it."
-    late = points[points['step']>points['step'].max()/2].sort_values('step').groupby('run')[objective.name]
+    late = points[points['step']>points['step'].max()/2].sort_values('step').groupby(
+        'run')[objective.name]
     bend = late.transform(lambda v: v-(v.shift(1)+v.shift(-1))/2)/late.transform('mean')
-    return float(np.sqrt((bend**2).mean()/1.5*problems)) # the middle of two neighbours has half the variance of one
+    # the middle of two neighbours has half the variance of one
+    return float(np.sqrt((bend**2).mean()/1.5*problems))
 
 # %% ../../nbs/study/53_claims.ipynb #ef5e40b0
 def null_table(
@@ -657,7 +787,8 @@ def null_table(
     draws=400,                      # For each trajectory and setting
 )->pd.DataFrame: # Columns problems, seeds, trajectory, then those of `null_front_improvement`
     "The null simulation for all trajectories, numbers of problems and seeds."
-    return pd.concat([null_front_improvement(t, objectives, n, s, length_sd, draws).assign(problems=n, seeds=s, trajectory=name)
+    return pd.concat([null_front_improvement(t, objectives, n, s, length_sd,
+        draws).assign(problems=n, seeds=s, trajectory=name)
         for name,t in trajectories.items() for n in problems for s in seeds], ignore_index=True)
 
 def plot_null(
@@ -671,11 +802,16 @@ def plot_null(
     groups = list(null.groupby(['problems', 'seeds']))
     for i,(_,g) in enumerate(groups):
         a,b,c,d = np.quantile(g[value], [.025, .25, .75, .975])
-        ax.plot([a, d], [i, i], color='k', lw=1); ax.plot([b, c], [i, i], color='#0072B2', lw=5, solid_capstyle='butt')
+        ax.plot([a, d], [i, i], color='k', lw=1)
+        ax.plot([b, c], [i, i], color='#0072B2', lw=5, solid_capstyle='butt')
     if len(marks): ax.plot(marks, [len(groups)]*len(marks), 'x', color='#D55E00', ms=5, mew=1.3)
-    labels = [f"{n} problems, {s} run{'s' if s>1 else ''}" for (n,s),_ in groups] + ['the paper reports']*(len(marks)>0)
-    ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels)-.5, -.5)); ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
-    ax.axvline(0, color='.3', lw=.8, zorder=1); ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
+    labels = ([f"{n} problems, {s} run{'s' if s>1 else ''}" for (n,s),_ in groups]
+        + ['the paper reports']*(len(marks)>0))
+    ax.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels)-.5, -.5))
+    ax.tick_params(axis='y', length=0)
+    ax.grid(axis='y', visible=False)
+    ax.axvline(0, color='.3', lw=.8, zorder=1)
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(4))
     return ax
 
 # %% ../../nbs/study/53_claims.ipynb #10440650

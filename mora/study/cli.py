@@ -24,7 +24,8 @@ from ..errors import ConfigError, closest_name, in_one_line
 from .checks import is_main_process
 from .run import run_experiment
 from .folders import check_out, check_same, checkpoint_step, last_checkpoint
-from .settings import WEIGHTINGS, ExperimentConfig, cast, make_config, parse_yaml, read_recipe, setting_name
+from .settings import WEIGHTINGS, ExperimentConfig, cast, make_config, parse_yaml
+from .settings import read_recipe, setting_name
 
 # %% ../../nbs/study/42_cli.ipynb #3bbffe9e
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}
@@ -55,7 +56,8 @@ def parse_setting(
 class Parser(argparse.ArgumentParser):
     "An `ArgumentParser` whose errors are one line."
     def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+            **kwargs)
     def error(self, message):
         self.exit(2, in_one_line(f'{self.prog}: {message}; see {self.prog} --help') + '\n')
 
@@ -66,7 +68,8 @@ def add_settings(parser):
         default = f.default_factory() if f.default is MISSING else f.default
         help = f.metadata['help'] + (f' ({", ".join(WEIGHTINGS)})' if f.name=='weighting' else '')
         said = help + ('' if default in (None, {}) else f' (default: {default})')
-        parser.add_argument(f'--{f.name.replace("_", "-")}', default=argparse.SUPPRESS, metavar='VALUE',
+        parser.add_argument(f'--{f.name.replace("_", "-")}', default=argparse.SUPPRESS,
+            metavar='VALUE',
             help=said.replace('%', '%%'))
 
 # %% ../../nbs/study/42_cli.ipynb #b75498f3
@@ -89,19 +92,23 @@ EXAMPLES = dict(
     report = """examples:
   mora report runs/quick
   mora report data/paper.parquet --figures figures
-  mora report                  # what all experiments found, on one page, from the committed results""")
-USAGE = dict(train='mora train [--config FILE] [--out DIR] [--dry-run] [--trust-remote-code] [--SETTING VALUE ...]')
+  mora report                  # one page of all experiments and their answers""")
+USAGE = dict(
+    train='mora train [--config FILE] [--out DIR] [--dry-run] [--trust-remote-code] [--SETTING VALUE ...]')
 FURTHER = 'Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-vllm true; a recipe has the same names with underscores.'
 
 # %% ../../nbs/study/42_cli.ipynb #7719f712
 def make_parser():
     "The parser of `mora`."
-    parser = Parser(prog='mora', description='Multi-objective RL of language models: train, compare, report.',
+    parser = Parser(prog='mora',
+        description='Multi-objective RL of language models: train, compare, report.',
         epilog=EXAMPLES['mora'])
     parser.add_argument('--version', action='version', version=f'mora {__version__}')
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True, parser_class=Parser)
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True,
+        parser_class=Parser)
     def command(name, help):
-        return commands.add_parser(name, help=help, usage=USAGE.get(name), description=help[0].upper()+help[1:]+'.',
+        return commands.add_parser(name, help=help, usage=USAGE.get(name),
+            description=help[0].upper()+help[1:]+'.',
             epilog=EXAMPLES[name])
     train = command('train',
         'train one policy under one weighting; the same command goes on with a run that was killed')
@@ -113,7 +120,8 @@ def make_parser():
     train.add_argument('--trust-remote-code', action='store_true',
         help='let a model from the hub run code of its own; no recipe can say so')
     add_settings(train.add_argument_group('settings', FURTHER))
-    study = command('study', 'train a grid of runs; the same command goes on where a study was killed')
+    study = command('study',
+        'train a grid of runs; the same command goes on where a study was killed')
     study.add_argument('grid', metavar='GRID', help='quick, paper, or the path of a grid file')
     study.add_argument('--seeds', help='number of seeds: 0, 1, ... (default: as the grid says)')
     study.add_argument('--workers',
@@ -123,10 +131,11 @@ def make_parser():
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE',
         help='settings of all runs; for their names see mora train --help')
-    report = command('report', 'draw figures and a report from finished runs')
+    report = command('report', 'draw the figures and the page of a study from its finished runs')
     report.add_argument('results', metavar='RESULTS', nargs='?',
-        help='folder of a study, or a file of gathered results (default: all experiments, from the committed results)')
-    report.add_argument('--figures', default='figures', help='folder they are drawn into (default: figures)')
+        help='folder of a study, or a file of gathered results (default: one page of all experiments)')
+    report.add_argument('--figures', default='figures',
+        help='folder they are drawn into (default: figures)')
     return parser
 
 # %% ../../nbs/study/42_cli.ipynb #dfac74dc
@@ -155,7 +164,8 @@ def do_train(args)->int: # Exit code
     typed = {k: parse_value(k, v) for k,v in vars(args).items() if k in SETTINGS} | args.further
     config = make_config(recipe | typed)
     if args.trust_remote_code:
-        config.trainer_options['model_init_kwargs'] = (config.trainer_options.get('model_init_kwargs')
+        config.trainer_options['model_init_kwargs'] = (
+            config.trainer_options.get('model_init_kwargs')
             or {}) | dict(trust_remote_code=True)
     folder = out_folder(args.out, Path('runs')/config.name)
     config.validate(here=not args.dry_run)
@@ -180,7 +190,8 @@ def further_settings(
     words:list # What the parser did not know: ["--use-vllm", "true", ...] or ["--use-vllm=true"]
 )->dict: # Setting -> value
     "Arguments of TRL among the words of `mora train`."
-    words,said = [w for word in words for w in (word.split('=', 1) if word.startswith('--') else [word])],{}
+    words,said = [w for word in words
+        for w in (word.split('=', 1) if word.startswith('--') else [word])],{}
     for name,value in zip(words[::2], words[1::2] + [None]):
         if not name.startswith('--'): raise ConfigError('argument', name, '--setting value')
         if value is None or value.startswith('--'): raise ConfigError(name[2:], value, 'a value')
@@ -206,13 +217,11 @@ def do_study(args)->int: # Exit code
     return 1 if failed else 0
 
 def do_report(args)->int: # Exit code
-    "`mora report`."
-    if args.results is None:
-        from mora.study.findings import make_findings
-        print(make_findings(args.figures, progress=True))
-    else:
-        from mora.study.report import make_report
-        print(make_report(args.results, args.figures, progress=True))
+    "Run `mora report`."
+    from mora.study.pages import make_findings, make_report
+    page = (make_report(args.results, args.figures, progress=True) if args.results
+        else make_findings(args.figures))
+    print(page)
     return 0
 
 # %% ../../nbs/study/42_cli.ipynb #8c8edfaf

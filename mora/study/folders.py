@@ -83,7 +83,8 @@ def read_config(
         return ExperimentConfig(**settings),said
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         why = str(error).strip().split('\n')[0]
-        raise ConfigError('out', str(folder), f'a folder whose config.yaml can be read ({why})') from None
+        raise ConfigError('out', str(folder),
+            f'a folder whose config.yaml can be read ({why})') from None
 
 # %% ../../nbs/study/40_folders.ipynb #4bbe6bd1
 def checkpoint_step(checkpoint): return int(Path(checkpoint).name.split('-')[-1])
@@ -94,7 +95,8 @@ def checkpoint_history(
     "The log that a checkpoint carries."
     state = read_json(Path(checkpoint)/'trainer_state.json')
     log = state.get('log_history')
-    return log if isinstance(log, list) and state.get('global_step')==checkpoint_step(checkpoint) else None
+    return (log if isinstance(log, list) and state.get('global_step')==checkpoint_step(checkpoint)
+        else None)
 
 def whole_tensors(
     file # safetensors, or written by `torch.save`
@@ -120,9 +122,11 @@ def whole_weights(
         wanted = set()
         for index in folder.glob('*.index.json'):
             wanted.update(json.loads(index.read_text())['weight_map'].values())
-        weights = [f for f in files if f.suffix=='.safetensors' or re.match('(pytorch|adapter)_model', f.name)]
+        weights = [f for f in files if f.suffix=='.safetensors'
+            or re.match('(pytorch|adapter)_model', f.name)]
         return bool(weights) and wanted<={f.name for f in files} and all(map(whole_tensors, files))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError): # no such header or index
+    # no such header or index
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return False
 
 def is_whole(
@@ -140,7 +144,8 @@ def checkpoints(
     folder # Of a run
 )->list: # Paths, the latest first
     "Its folders checkpoint-N, whole or not."
-    found = [c for c in Path(folder).glob('checkpoint-*') if re.fullmatch('checkpoint-[0-9]+', c.name) and c.is_dir()]
+    found = [c for c in Path(folder).glob('checkpoint-*')
+        if re.fullmatch('checkpoint-[0-9]+', c.name) and c.is_dir()]
     return sorted(found, key=checkpoint_step, reverse=True)
 
 def last_checkpoint(
@@ -190,7 +195,8 @@ def check_out(
     if not str(out).strip() or longest>255:
         raise ConfigError(field, str(out), 'the path of a folder')
     if os.path.islink(out) and there!=folder:
-        raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
+        raise ConfigError(field, str(out),
+            f'the path of a folder; it is a link to {folder}, which is not there')
     return folder
 
 def check_writable(
@@ -202,7 +208,8 @@ def check_writable(
     there = next(d for d in (folder, *folder.parents) if d.exists())
     try: tempfile.TemporaryFile(dir=there).close()
     except OSError:
-        raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}') from None
+        raise ConfigError(field, str(out),
+            f'a folder that can be written, unlike {there}') from None
     return folder
 
 # %% ../../nbs/study/40_folders.ipynb #4773b23b
@@ -248,7 +255,8 @@ def is_ours(
     if name=='metrics.parquet': return wrote_metrics(path)
     if name=='model' or re.fullmatch('checkpoint-[0-9]+', name): return wrote_state(path)
     if name==TRASH:
-        return path.is_dir() and all(re.match('(old-)?(checkpoint|model)', p.name) for p in path.iterdir())
+        return (path.is_dir()
+            and all(re.match('(old-)?(checkpoint|model)', p.name) for p in path.iterdir()))
     if name in ('README.md', 'MODEL_CARD.md'): return wrote_card(path)
     return name=='completions' # TRL's, where they are logged
 
@@ -260,7 +268,8 @@ def in_the_way(
     if not begun:
         runs = sorted(p.parent.name for p in folder.glob('*/config.yaml'))
         if runs:
-            raise ConfigError('out', str(folder), f'the folder of one run; {runs[0]} in it is that of another')
+            raise ConfigError('out', str(folder),
+                f'the folder of one run; {runs[0]} in it is that of another')
     used = r'\.lock|progress|metrics\.parquet|model|checkpoint-[0-9].*|\.incomplete|MODEL_CARD\.md'
     others = r'checkpoint-.*|completions|config\.json|trainer_state\.json|.*\.safetensors|results\.parquet'
     found = []
@@ -333,7 +342,8 @@ def disk_problem(
         if isinstance(error, shutil.Error): # of `copytree`: a list of (from, to, why)
             return error.args[0][0][2]
         where = str(getattr(error, 'filename', None) or '')
-        inside = where and Path(folder).absolute() in Path(where).absolute().parents or where==str(folder)
+        inside = (where and Path(folder).absolute() in Path(where).absolute().parents
+            or where==str(folder))
         if isinstance(error, OSError) and (error.errno in FULL or inside):
             return f'{error.strerror}: {where}' if where else error.strerror
         if isinstance(error, RuntimeError) and CUT.search(str(error)):
@@ -369,7 +379,8 @@ def lock(
         except BlockingIOError:
             allowed = 'a folder in which no other process is training'
             if time.monotonic()>=end:
-                raise ConfigError('folder', str(folder), f'{allowed}, as {file.read()} does') from None
+                raise ConfigError('folder', str(folder),
+                    f'{allowed}, as {file.read()} does') from None
             time.sleep(.2)
         else: break
     file.truncate(0)

@@ -21,7 +21,8 @@ from .checks import has_own_policy
 from .run import columns, load_run, read_progress, run_task
 from .folders import check_same, check_writable, checkpoint_step, run_lock, is_finished
 from .folders import last_checkpoint, write_whole
-from .settings import ExperimentConfig, cast, make_config, preset_name, read_recipe, read_yaml
+from .settings import ExperimentConfig, cast, make_config, preset_name
+from .settings import read_recipe, read_yaml
 from ..pareto import Objective
 
 # %% ../../nbs/study/41_grid.ipynb #e870f60d
@@ -30,7 +31,8 @@ OTHERS = 'others' # in place of a list of weightings: those that no block names
 
 def failure(error)->str: # In one line
     "What an error says: of a notebook, of a file."
-    named = [error.ename, error.evalue] if hasattr(error, 'ename') else [str(error) or type(error).__name__]
+    named = ([error.ename, error.evalue] if hasattr(error, 'ename')
+        else [str(error) or type(error).__name__])
     first = ': '.join(filter(None, named)).strip().split('\n')[0]
     return ''.join(c for c in first if c.isprintable())
 
@@ -91,7 +93,8 @@ def read_grid(
     path = Path(path)
     said = read_mapping(path)
     for key in said: closest_name(key, GRID_KEYS, said[key])
-    notebook = path.parent/cast('notebook', said.pop('notebook'), str) if 'notebook' in said else TRAIN
+    notebook = (path.parent/cast('notebook', said.pop('notebook'), str) if 'notebook' in said
+        else TRAIN)
     if 'config' in said:
         recipe = read_recipe(path.parent/cast('config', said.pop('config'), str))
         said['shared'] = recipe | check_mapping('shared', said.get('shared', {}))
@@ -107,7 +110,8 @@ def find_grid(
     for home in homes:
         if os.path.isfile(home/f'{name}.yaml'): return home/f'{name}.yaml'
     there = sorted(p.stem for home in homes for p in home.glob('*.yaml'))
-    raise ConfigError('grid', name, 'the path of a grid file' + (f', or one of {", ".join(there)}' if there else ''))
+    raise ConfigError('grid', name,
+        'the path of a grid file' + (f', or one of {", ".join(there)}' if there else ''))
 
 # %% ../../nbs/study/41_grid.ipynb #e7efe83c
 def spelled_out(
@@ -157,7 +161,8 @@ def grid_configs(
     for outer,block in itertools.product(products(axes), blocks):
         for inner in products(block):
             config = make_config(grid.shared | outer | inner | (overrides or {}))
-            if configs.setdefault(config.name.lower(), config)!=config: # some file systems do not tell A from a
+            # some file systems do not tell A from a
+            if configs.setdefault(config.name.lower(), config)!=config:
                 raise ConfigError('label', config.label,
                     f'a different label for each of the two runs called {config.name!r}')
     return list(configs.values())
@@ -205,7 +210,8 @@ def check_notebook(
     has = papermill.inspect_notebook(read_notebook(notebook)) # given a path it would format that
     for name in names:
         if name not in has:
-            raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
+            raise ConfigError('notebook', str(notebook),
+                f'a cell tagged parameters that has {name}')
 
 # %% ../../nbs/study/41_grid.ipynb #72809943
 def check_run(
@@ -230,7 +236,8 @@ def make_jobs(
     for config in configs:
         folder = home/config.name
         check_run(config, folder, here)
-        jobs.append(Job(config.name, grid.notebook, folder, asdict(config) | dict(folder=str(folder)),
+        jobs.append(Job(config.name, grid.notebook, folder,
+            asdict(config) | dict(folder=str(folder)),
             config.max_steps))
     return jobs
 
@@ -241,7 +248,8 @@ def assigned(
     "What a cell of assignments sets."
     found = {}
     for line in ast.parse(source).body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line,
+        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(
+            line,
             ast.AnnAssign) else []
         found |= {t.id: line.value for t in targets if isinstance(t, ast.Name)}
     return found
@@ -288,7 +296,8 @@ class WarmKernel:
     "A Python kernel that a worker keeps from run to run, and its client."
     def __init__(self):
         from jupyter_client import AsyncKernelManager
-        self.manager,self.client,self.used = AsyncKernelManager(kernel_name='python3'),None,threading.Lock()
+        self.manager,self.client,self.used = AsyncKernelManager(
+            kernel_name='python3'),None,threading.Lock()
         _kernels.add(self)
         try:
             with self.used: self.start()
@@ -386,7 +395,8 @@ def execute(
     try:
         kernel = warm_kernel()
         with kernel.used:
-            nb = papermill.execute_notebook(read_notebook(job.notebook), path, job.parameters, warm=kernel, **options)
+            nb = papermill.execute_notebook(read_notebook(job.notebook), path, job.parameters,
+                warm=kernel, **options)
             wrong = exit_of(nb)
             if not wrong: kernel.empty()
     except Exception as error: return failure(error)
@@ -397,7 +407,8 @@ def attempt(
     job # `Job`
 )->tuple: # (status of the `Outcome`, its note)
     "Execute a job's notebook unless the run is finished, and keep it: under its own name if it came to its end, else as NAME.failed.ipynb."
-    part,bad = (job.executed.with_suffix(f'.{s}.ipynb') for s in (f'running-{os.getpid()}', 'failed'))
+    part,bad = (job.executed.with_suffix(f'.{s}.ipynb')
+        for s in (f'running-{os.getpid()}', 'failed'))
     if not job.finished:
         job.folder.mkdir(parents=True, exist_ok=True)
         wrong = execute(job, part)
@@ -431,7 +442,8 @@ def each_outcome(
     from joblib import Parallel, delayed
     def run(job):
         return Outcome(job.name, 'stopped', 'stopped', 0) if stop.is_set() else run_job(job)
-    return Parallel(n_jobs=workers, backend='threading', return_as='generator_unordered')(delayed(run)(job)
+    return Parallel(n_jobs=workers, backend='threading',
+        return_as='generator_unordered')(delayed(run)(job)
         for job in jobs)
 
 # %% ../../nbs/study/41_grid.ipynb #3926c18b
@@ -484,7 +496,8 @@ def run_jobs(jobs, workers, each=each_outcome):
     "Run `jobs` under one bar, a line for each that ends; the list of `Outcome`s."
     from tqdm import tqdm
     terminal,ended = sys.stderr.isatty(),[]
-    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step', smoothing=0,
+    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step',
+            smoothing=0,
             ncols=columns(), mininterval=.5 if terminal else 10) as bar:
         def tick():
             bar.update(max(0, sum(map(steps_done, jobs))-bar.n))
@@ -498,7 +511,8 @@ def run_jobs(jobs, workers, each=each_outcome):
 # %% ../../nbs/study/41_grid.ipynb #c257ce05
 WORKER_ENVIRONMENT = dict(
     OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', # workers share the cores by runs, not by threads
-    HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_PROGRESS_BARS='1', PYDEVD_DISABLE_FILE_VALIDATION='1', # no chatter
+    HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_PROGRESS_BARS='1',
+    PYDEVD_DISABLE_FILE_VALIDATION='1', # no chatter
     MALLOC_MMAP_THRESHOLD_='1000000000', MALLOC_TRIM_THRESHOLD_='4000000000') # glibc keeps freed tensors: 6% faster steps on CPU
 
 def worker_environment():
@@ -519,7 +533,8 @@ def joined_cluster():
     try: ray.init(include_dashboard=False, log_to_driver=False, logging_level='ERROR')
     except Exception as error:
         raise ConfigError('engine', 'ray', f'a cluster that answers ({failure(error)})') from error
-    ray._private.worker._worker_logs_enabled = False # its paragraphs on nodes that died, which would run into the bar
+    # its paragraphs on nodes that died, which would run into the bar
+    ray._private.worker._worker_logs_enabled = False
     try: yield ray
     finally: ray.shutdown()
 
@@ -534,9 +549,11 @@ def run_on_node(
     "`run_job` on a node of a cluster, after whoever trained there before has gone."
     home = str(job.folder.parent)
     if not job.notebook.exists():
-        return ConfigError('out', home, f'a folder that all nodes see at this path, as {platform.node()} does not')
+        return ConfigError('out', home,
+            f'a folder that all nodes see at this path, as {platform.node()} does not')
     os.environ.update(environment)
-    with contextlib.suppress(FileNotFoundError): # relative paths in the grid, where nodes share that folder too
+    # relative paths in the grid, where nodes share that folder too
+    with contextlib.suppress(FileNotFoundError):
         os.chdir(folder)
     try:
         with run_lock(job.folder, PATIENCE): pass
@@ -564,13 +581,15 @@ def each_ray_outcome(
     waiting,running,home = list(jobs),{},jobs[0].folder.parent
     environment = {name: os.environ[name] for name in WORKER_ENVIRONMENT}
     home.mkdir(parents=True, exist_ok=True)
-    with joined_cluster() as ray, tempfile.TemporaryDirectory(prefix='.notebook-', dir=home) as shared:
+    with joined_cluster() as ray, tempfile.TemporaryDirectory(prefix='.notebook-',
+            dir=home) as shared:
         notebook = Path(shutil.copy(jobs[0].notebook, shared))
         task = ray.remote(num_cpus=1, max_retries=ATTEMPTS-1)(run_on_node)
         while waiting or running:
             while waiting and len(running)<(workers or len(jobs)) and not stop.is_set():
                 job = waiting.pop(0)
-                running[task.remote(replace(job, notebook=notebook), environment, os.getcwd())] = job
+                running[task.remote(replace(job, notebook=notebook), environment,
+                    os.getcwd())] = job
             for ref in ray.wait(list(running), timeout=.5)[0] if running else []:
                 yield ray_outcome(ray, ref, running.pop(ref))
             if stop.is_set():
@@ -585,7 +604,8 @@ def find_engine(name):
     one_of('engine', name, list(ENGINES))
     missing = name=='ray' and importlib.util.find_spec('ray') is None
     if missing:
-        raise ConfigError('engine', name, "local, as ray is not installed: pip install 'mora-rl[cluster]'")
+        raise ConfigError('engine', name,
+            "local, as ray is not installed: pip install 'mora-rl[cluster]'")
     return ENGINES[name]
 
 # %% ../../nbs/study/41_grid.ipynb #79580fdb
@@ -627,7 +647,8 @@ def find_runs(
     "The runs of a study: folders with a config.yaml, in order of their names."
     places,home = [],Path(folder)
     for path,folders,files in os.walk(home):
-        inner = [] if 'config.yaml' in files or len(Path(path).relative_to(home).parts)>=DEEPEST else folders
+        inner = ([] if 'config.yaml' in files or len(Path(path).relative_to(home).parts)>=DEEPEST
+            else folders)
         folders[:] = sorted(f for f in inner if not f.startswith('.'))
         if 'config.yaml' in files: places.append(Path(path))
     return [p for p in places if is_finished(p)],[p.name for p in places if not is_finished(p)]
@@ -640,7 +661,8 @@ def read_run(
         table = run_table(load_run(folder))
         for o in table.attrs['objectives']: Objective(**o)
     except Exception as error: # cut off, of another program, of an older version
-        raise ConfigError('folder', str(folder), f'a finished run that can be read ({failure(error)})') from None
+        raise ConfigError('folder', str(folder),
+            f'a finished run that can be read ({failure(error)})') from None
     if table.empty: raise ConfigError('folder', str(folder), 'a finished run with metrics')
     return table
 
@@ -674,4 +696,5 @@ def gather(
 
 def save_results(folder):
     "Write `gather(folder)` to results.parquet there."
-    write_whole(Path(folder)/'results.parquet', lambda path: gather(folder).to_parquet(path, compression='zstd'))
+    write_whole(Path(folder)/'results.parquet', lambda path: gather(folder).to_parquet(path,
+        compression='zstd'))

@@ -19,20 +19,26 @@ import moocore
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
-from .analysis import (BASE, BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table, hypervolumes, initial_point, iqm, mark_front,
+from .analysis import (BASE, BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table,
+    hypervolumes, initial_point, iqm, mark_front,
     seed_table, study_objectives, vectors, with_method)
 from ..pareto import maximised
 
 # %% ../../nbs/study/51_plots.ipynb #72d1f515
 STYLE = {
-    'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8, 'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7,
-    'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'axes.grid':True, 'axes.axisbelow':True, 'grid.color':'.9', 'grid.linewidth':.5,
-    'xtick.major.width':.6, 'ytick.major.width':.6, 'xtick.major.size':2.5, 'ytick.major.size':2.5, 'xtick.minor.size':0, 'ytick.minor.size':0,
-    'lines.linewidth':1.3, 'lines.markersize':4, 'legend.frameon':False, 'legend.handlelength':2.4, 'savefig.dpi':200, 'figure.dpi':100,
+    'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8,
+    'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7,
+    'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'axes.grid':True,
+    'axes.axisbelow':True, 'grid.color':'.9', 'grid.linewidth':.5,
+    'xtick.major.width':.6, 'ytick.major.width':.6, 'xtick.major.size':2.5, 'ytick.major.size':2.5,
+    'xtick.minor.size':0, 'ytick.minor.size':0,
+    'lines.linewidth':1.3, 'lines.markersize':4, 'legend.frameon':False, 'legend.handlelength':2.4,
+    'savefig.dpi':200, 'figure.dpi':100,
     'svg.hashsalt':'mora', 'svg.fonttype':'path'}
 COLUMN,PAGE = 3.3,7. # widths in inches
 
-def paper_style(): # Context in which figures are made and saved; a notebook does `plt.rcParams.update(STYLE)` once instead
+# Context in which figures are made and saved; a notebook does `plt.rcParams.update(STYLE)` once instead
+def paper_style():
     "The style of all figures, undone on leaving."
     return mpl.rc_context(STYLE | {'text.parse_math':False}) # a name may hold a dollar sign
 
@@ -40,8 +46,10 @@ def paper_style(): # Context in which figures are made and saved; a notebook doe
 # Okabe and Ito's palette (blue, orange, green, purple, vermilion, sky, black) with neighbours far apart in lightness
 _COLORS  = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#000000']
 _MARKERS = 'osD^vPX'
-_LINES   = ['-', (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2))]
-_WIDTHS,_SIZES = [2.4, 1.3, 1.2], [6.5, 4.2, 3.6] # the first is broader: where two methods do the same, both are seen
+_LINES   = ['-', (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 2)), (0, (2, 2))]
+# the first is broader: where two methods do the same, both are seen
+_WIDTHS,_SIZES = [2.4, 1.3, 1.2], [6.5, 4.2, 3.6]
 
 def method_styles(
     methods, # Names of the methods in a figure
@@ -53,11 +61,16 @@ def method_styles(
             for i,(n,(c,m,l)) in enumerate(zip(names, looks, strict=False)) if n in set(methods)}
 
 # %% ../../nbs/study/51_plots.ipynb #382ad04d
-_WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based', 'best-fixed':'Best fixed weights',
-          'hypervolume-effective':'Hypervolume, effective', 'gradient-anchor':'Gradient, anchored', 'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
-          'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO', 'hvo':'HVO', 'paretopo':'ParetoPO', 'ctwa':'CTWA',
-          'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt', 'safe_rlhf':'Safe RLHF', 'smooth_tchebycheff':'Smooth Tchebycheff',
-          'grpo':'GRPO', 'rloo':'RLOO', 'reinforce':'REINFORCE', 'reinforce_plus_plus':'REINFORCE++'}
+_WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based',
+    'best-fixed':'Best fixed weights',
+          'hypervolume-effective':'Hypervolume, effective', 'gradient-anchor':'Gradient, anchored',
+          'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
+          'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO',
+          'hvo':'HVO', 'paretopo':'ParetoPO', 'ctwa':'CTWA',
+          'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt', 'safe_rlhf':'Safe RLHF',
+          'smooth_tchebycheff':'Smooth Tchebycheff',
+          'grpo':'GRPO', 'rloo':'RLOO', 'reinforce':'REINFORCE',
+          'reinforce_plus_plus':'REINFORCE++'}
 
 def in_words(
     name, # Of a method, preset, objective or algorithm
@@ -73,7 +86,8 @@ def axis_label(
     "Words, the direction of better, and the unit."
     words,_,unit = objective.label.partition(' (')
     inside = ', '.join(filter(None, [unit.rstrip(')'), scale]))
-    return f"{in_words(words)}  {'better →' if objective.direction=='max' else '← better'}" + (f'\n({inside})' if inside else '')
+    return (f"{in_words(words)}  {'better →' if objective.direction=='max' else '← better'}"
+        + (f'\n({inside})' if inside else ''))
 
 # %% ../../nbs/study/51_plots.ipynb #6852b139
 def set_axis(
@@ -82,11 +96,14 @@ def set_axis(
     objective, # What it shows
 ): # Nothing
     "Label one axis of `ax`; token counts get a logarithmic scale with plain numbers."
-    getattr(ax, f'set_{which}label')(axis_label(objective, 'log scale' if objective.measure=='length' else ''))
+    getattr(ax, f'set_{which}label')(axis_label(objective,
+        'log scale' if objective.measure=='length' else ''))
     if objective.measure!='length': return
     getattr(ax, f'set_{which}scale')('log')
     axis = getattr(ax, f'{which}axis')
-    axis.set_major_locator(_Readable()); axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f'{v:g}')); axis.set_minor_locator(ticker.NullLocator())
+    axis.set_major_locator(_Readable())
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f'{v:g}'))
+    axis.set_minor_locator(ticker.NullLocator())
 
 class _Readable(ticker.Locator):
     "Three to six round numbers, whatever part of a logarithmic axis is in view."
@@ -107,13 +124,18 @@ def plot_front(
     "Front of each method in two objectives, its other checkpoints in grey, the initial policy as a star."
     ax = ax or plt.subplots(figsize=(COLUMN, 2.7), layout='constrained')[1]
     styles = styles or method_styles(points['method'].unique())
-    ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4, label='Initial policy')
+    ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4,
+        label='Initial policy')
     for method,g in mark_front(points[points['step']>0], [x, y]).groupby('method', sort=False):
         s,on = styles[method],g[g['front']].sort_values([x.name, y.name])
-        ax.plot(*g.loc[~g['front'], [x.name, y.name]].to_numpy().T, color='.72', marker=s['marker'], ls='', ms=2.5, mew=0, zorder=1, rasterized=len(points)>500) # many: as pixels, or an SVG takes a megabyte
-        ax.plot(*on[[x.name, y.name]].to_numpy().T, **s, drawstyle='steps-pre' if x.direction=='max' else 'steps-post', # never claims more than was reached
+        # many: as pixels, or an SVG takes a megabyte
+        ax.plot(*g.loc[~g['front'], [x.name, y.name]].to_numpy().T, color='.72', marker=s['marker'],
+            ls='', ms=2.5, mew=0, zorder=1, rasterized=len(points)>500)
+        ax.plot(*on[[x.name, y.name]].to_numpy().T, **s, drawstyle='steps-pre' if x.direction=='max'
+            else 'steps-post', # never claims more than was reached
             mec='w', mew=.4, zorder=3, label=in_words(method))
-    set_axis(ax, 'x', x); set_axis(ax, 'y', y)
+    set_axis(ax, 'x', x)
+    set_axis(ax, 'y', y)
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #24e459e1
@@ -127,17 +149,23 @@ def zoom_limits(
     v = mark_front(points, objectives).query('front')[objective.name]
     if v.nunique()<2: return None
     if objective.measure=='length': v = np.log(v)
-    low,high = (v.quantile(1-share), v.max()) if objective.direction=='max' else (v.min(), v.quantile(share))
+    low,high = ((v.quantile(1-share), v.max()) if objective.direction=='max'
+        else (v.min(), v.quantile(share)))
     low,high = low-.08*(high-low+1e-3), high+.08*(high-low+1e-3)
-    return (float(np.exp(low)), float(np.exp(high))) if objective.measure=='length' else (float(low), float(high))
+    return ((float(np.exp(low)), float(np.exp(high))) if objective.measure=='length'
+        else (float(low), float(high)))
 
 # %% ../../nbs/study/51_plots.ipynb #db95fb33
 def _grid(rows, cols, columns, height, by_column=False):
     "A figure and its rows x cols panels; with fewer `columns` than that the panels are folded, row by row or column by column."
-    n = rows*cols; columns = min(columns, cols); down = -(-n//columns)
+    n = rows*cols
+    columns = min(columns, cols)
+    down = -(-n//columns)
     width = COLUMN if columns==1 else PAGE*columns/3 if columns<3 else PAGE
-    fig,axes = plt.subplots(down, columns, figsize=(width, height*down+.35), layout='constrained', squeeze=False)
-    return fig,axes.ravel().reshape(cols, rows).T if by_column and columns==1 else axes.ravel().reshape(rows, cols)
+    fig,axes = plt.subplots(down, columns, figsize=(width, height*down+.35), layout='constrained',
+        squeeze=False)
+    return fig,axes.ravel().reshape(cols,
+        rows).T if by_column and columns==1 else axes.ravel().reshape(rows, cols)
 
 def _share_limits(axes, which):
     "Give all `axes` the widest limits among them."
@@ -149,7 +177,8 @@ def _legend(fig, axes, ncols=4):
     found = {}
     for ax in np.ravel(axes):
         for h,l in zip(*ax.get_legend_handles_labels(), strict=True): found.setdefault(l, h)
-    if found: fig.legend(found.values(), found, loc='outside upper center', ncols=min(ncols, len(found)))
+    if found:
+        fig.legend(found.values(), found, loc='outside upper center', ncols=min(ncols, len(found)))
 
 # %% ../../nbs/study/51_plots.ipynb #4359bd39
 def objective_pairs(
@@ -171,8 +200,10 @@ def pareto_fronts(
         for ax,(x,y) in zip(axes[row], pairs, strict=True):
             plot_front(points, x, y, ax, styles)
             if row:
-                ax.set(xlim=zoom_limits(points, x, objectives), ylim=zoom_limits(points, y, objectives), title='a closer look')
-                if x.measure!='length': ax.xaxis.set_major_locator(ticker.MaxNLocator(3)) # long decimals must not run into each other
+                ax.set(xlim=zoom_limits(points, x, objectives),
+                    ylim=zoom_limits(points, y, objectives), title='a closer look')
+                if x.measure!='length': # long decimals must not run into each other
+                    ax.xaxis.set_major_locator(ticker.MaxNLocator(3))
     _legend(fig, axes, 4 if columns>1 else 2)
     return fig
 
@@ -188,8 +219,11 @@ def preset_fronts(
     fig,axes = _grid(len(presets), len(pairs), columns, 2.)
     for row,preset in zip(axes, presets, strict=True):
         mine = points[points['preset']==preset]
-        for ax,(x,y) in zip(row, pairs, strict=True): plot_front(mine, x, y, ax, styles).set_title(in_words(preset))
-    for column in axes.T: _share_limits(column, 'x'); _share_limits(column, 'y')
+        for ax,(x,y) in zip(row, pairs, strict=True):
+            plot_front(mine, x, y, ax, styles).set_title(in_words(preset))
+    for column in axes.T:
+        _share_limits(column, 'x')
+        _share_limits(column, 'y')
     _legend(fig, axes, 4 if columns>1 else 2)
     return fig
 
@@ -202,9 +236,12 @@ def attainment(
     levels=LEVELS, # Percent of the seeds that are to attain a point
 )->dict: # level -> corners of its surface in natural units, shape (N, 2), by rising x
     "The best pairs of two objectives that a share of the seeds attains."
-    points = points[points['step']>0].sort_values('seed') # moocore takes the rows of a set from consecutive places
+    # moocore takes the rows of a set from consecutive places
+    points = points[points['step']>0].sort_values('seed')
     if points.empty: return {level:np.empty((0, 2)) for level in levels}
-    found = moocore.eaf(-maximised(points[[x.name, y.name]], [x, y]), points['seed'].to_numpy(), percentiles=levels) # it minimises
+    # it minimises
+    found = moocore.eaf(-maximised(points[[x.name, y.name]], [x, y]), points['seed'].to_numpy(),
+        percentiles=levels)
     corners = maximised(-found[:,:2], [x, y])
     return {level:(c := corners[found[:,2]==level])[np.lexsort(c.T[::-1])] for level in levels}
 
@@ -217,7 +254,8 @@ def _best_y(surface, xs, x, y, worst):
 
 def _to_edges(surface, x, worst):
     "The corners of a surface, led on to the worst values in view."
-    ends = [(worst[0], surface[0,1]), (surface[-1,0], worst[1])] if x.direction=='max' else [(surface[0,0], worst[1]), (worst[0], surface[-1,1])]
+    ends = ([(worst[0], surface[0,1]), (surface[-1,0], worst[1])] if x.direction=='max'
+        else [(surface[0,0], worst[1]), (worst[0], surface[-1,1])])
     return np.vstack([ends[:1], surface, ends[1:]])
 
 def plot_attainment(
@@ -232,11 +270,15 @@ def plot_attainment(
     worst = maximised(maximised(points[[x.name, y.name]], [x, y]).min(0), [x, y])
     side = 'pre' if x.direction=='max' else 'post' # never claims more than was attained
     for method,g in points[points['step']>0].groupby('method', sort=False):
-        best,half,least = attainment(g, x, y).values(); s = {k:v for k,v in styles[method].items() if k not in ('marker', 'ms')}
+        best,half,least = attainment(g, x, y).values()
+        s = {k:v for k,v in styles[method].items() if k not in ('marker', 'ms')}
         xs = np.unique(np.concatenate([best[:,0], least[:,0], worst[:1]]))
-        ax.fill_between(xs, *(_best_y(surface, xs, x, y, worst) for surface in (best, least)), step=side, color=s['color'], alpha=.22, lw=0, zorder=2)
-        ax.plot(*_to_edges(half, x, worst).T, **s, drawstyle=f'steps-{side}', zorder=3, label=in_words(method))
-    set_axis(ax, 'x', x); set_axis(ax, 'y', y)
+        ax.fill_between(xs, *(_best_y(surface, xs, x, y, worst) for surface in (best, least)),
+            step=side, color=s['color'], alpha=.22, lw=0, zorder=2)
+        ax.plot(*_to_edges(half, x, worst).T, **s, drawstyle=f'steps-{side}', zorder=3,
+            label=in_words(method))
+    set_axis(ax, 'x', x)
+    set_axis(ax, 'y', y)
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #fda51a4e
@@ -244,7 +286,8 @@ def _closer(points, objective, objectives):
     "As `zoom_limits`; where all fronts reach the same rate, a little below it."
     limits = zoom_limits(points, objective, objectives)
     if objective.measure=='length': return limits
-    best = points[objective.name].max() if objective.direction=='max' else points[objective.name].min()
+    best = (points[objective.name].max() if objective.direction=='max'
+        else points[objective.name].min())
     low,high = limits or (best, best)
     room = max(0, .02-(high-low))
     return (low-room, high+.1*room) if objective.direction=='max' else (low-.1*room, high+room)
@@ -258,7 +301,8 @@ def attainment_fronts(
     pairs,styles = objective_pairs(objectives),method_styles(points['method'].unique())
     fig,axes = _grid(1, len(pairs), columns, 2.15)
     for ax,(x,y) in zip(axes[0], pairs, strict=True):
-        plot_attainment(points, x, y, ax, styles).set(xlim=_closer(points, x, objectives), ylim=_closer(points, y, objectives))
+        plot_attainment(points, x, y, ax, styles).set(xlim=_closer(points, x, objectives),
+            ylim=_closer(points, y, objectives))
         if x.measure!='length': ax.xaxis.set_major_locator(ticker.MaxNLocator(3))
     _legend(fig, axes, 3 if columns>1 else 2)
     return fig
@@ -275,16 +319,23 @@ def plot_paths(
     "The way of each run through two objectives, from the star to the marker of its preset."
     ax = ax or plt.subplots(figsize=(COLUMN, 3.), layout='constrained')[1]
     styles = styles or method_styles(points['method'].unique())
-    ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4, label='Initial policy')
+    ax.plot(*initial_point(points, [x, y]), 'k*', ls='', ms=9, mec='w', mew=.5, zorder=4,
+        label='Initial policy')
     markers = dict(zip(points['preset'].unique(), itertools.cycle(_PRESET_MARKERS), strict=False))
-    thin = np.clip((20/points['run'].nunique())**.5, .4, 1) # of many runs, so that they do not cover each other
-    for (_,method,preset),g in points.sort_values('step').groupby(['run', 'method', 'preset'], sort=False):
+    # of many runs, so that they do not cover each other
+    thin = np.clip((20/points['run'].nunique())**.5, .4, 1)
+    for (_,method,preset),g in points.sort_values('step').groupby(['run', 'method', 'preset'],
+            sort=False):
         xy,s = g[[x.name, y.name]].to_numpy(),styles[method]
         ax.plot(*xy.T, color=s['color'], ls=s['linestyle'], lw=.7*s['lw']*thin, alpha=.8, zorder=2)
-        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=(2.5+1.2*s['ms'])*thin, mec='k', mew=.5*thin, ls='', zorder=3)
-    for method,s in styles.items(): ax.plot([], [], color=s['color'], ls=s['linestyle'], label=in_words(method))
-    for preset,m in markers.items(): ax.plot([], [], color='w', marker=m, mec='k', mew=.6, ms=6, ls='', label=in_words(preset))
-    set_axis(ax, 'x', x); set_axis(ax, 'y', y)
+        ax.plot(*xy[-1], color=s['color'], marker=markers[preset], ms=(2.5+1.2*s['ms'])*thin,
+            mec='k', mew=.5*thin, ls='', zorder=3)
+    for method,s in styles.items():
+        ax.plot([], [], color=s['color'], ls=s['linestyle'], label=in_words(method))
+    for preset,m in markers.items():
+        ax.plot([], [], color='w', marker=m, mec='k', mew=.6, ms=6, ls='', label=in_words(preset))
+    set_axis(ax, 'x', x)
+    set_axis(ax, 'y', y)
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #c34dd411
@@ -297,13 +348,17 @@ def plot_parallel(
     "The fronts across all objectives: one thin line a checkpoint, one bold line a method's mean."
     ax = ax or plt.subplots(figsize=(COLUMN, 2.5), layout='constrained')[1]
     styles,names = styles or method_styles(points['method'].unique()),[o.name for o in objectives]
-    on = mark_front(points, objectives); on = on[on['front']]
-    ends = [(on[o.name].min(), on[o.name].max())[::1 if o.direction=='max' else -1] for o in objectives] # (worst, best)
+    on = mark_front(points, objectives)
+    on = on[on['front']]
+    # (worst, best)
+    ends = [(on[o.name].min(), on[o.name].max())[::1 if o.direction=='max' else -1]
+        for o in objectives]
     scaled = pd.DataFrame({n:(on[n]-w)/((b-w) or 1.) for n,(w,b) in zip(names, ends, strict=True)})
     for method,g in scaled.groupby(on['method'], sort=False):
         s = styles[method]
         for row in g.to_numpy(): ax.plot(row, color=s['color'], ls=s['linestyle'], lw=.5, alpha=.45)
-        ax.plot(g.mean().to_numpy(), **(s | dict(lw=1+s['lw'], ms=2+s['ms'])), mec='w', mew=.6, zorder=3, label=in_words(method))
+        ax.plot(g.mean().to_numpy(), **(s | dict(lw=1+s['lw'], ms=2+s['ms'])), mec='w', mew=.6,
+            zorder=3, label=in_words(method))
     return _parallel_axes(ax, objectives, ends)
 
 # %% ../../nbs/study/51_plots.ipynb #01ddfb29
@@ -312,9 +367,15 @@ def _parallel_axes(ax, objectives, ends):
     for i,(o,(worst,best)) in enumerate(zip(objectives, ends, strict=True)):
         form = '{:.1f}' if o.measure=='length' else '{:.2f}'
         ax.axvline(i, color='.4', lw=.8, zorder=1)
-        ax.text(i, 1.04, form.format(best), ha='center', va='bottom', fontsize=7); ax.text(i, -.04, form.format(worst), ha='center', va='top', fontsize=7)
-    ax.set_xticks(range(len(objectives)), [in_words(o.label).replace(' (', '\n(') for o in objectives]); ax.tick_params(length=0, pad=10)
-    ax.set_yticks([]); ax.set_ylabel('better →'); ax.grid(False); ax.spines[['left', 'bottom']].set_visible(False)
+        ax.text(i, 1.04, form.format(best), ha='center', va='bottom', fontsize=7)
+        ax.text(i, -.04, form.format(worst), ha='center', va='top', fontsize=7)
+    ax.set_xticks(range(len(objectives)),
+        [in_words(o.label).replace(' (', '\n(') for o in objectives])
+    ax.tick_params(length=0, pad=10)
+    ax.set_yticks([])
+    ax.set_ylabel('better →')
+    ax.grid(False)
+    ax.spines[['left', 'bottom']].set_visible(False)
     ax.set(xlim=(-.25, len(objectives)-.75), ylim=(-.06, 1.06))
     return ax
 
@@ -334,9 +395,13 @@ def plot_curves(
         wide = rows[rows['method']==method].pivot_table(index='step', columns='run', values='value')
         if wide.empty: continue
         if smooth>1 or wide.shape[1]>1: ax.plot(wide, color=s['color'], lw=.5, alpha=.4)
-        bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True, min_periods=1).mean()
-        ax.plot(bold.index, bold, **(s | dict(ms=.75*s['ms'])), mec='w', mew=.3, label=in_words(method))
-    ax.set_xlabel('Training step'); ax.margins(x=.02); ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True,
+            min_periods=1).mean()
+        ax.plot(bold.index, bold, **(s | dict(ms=.75*s['ms'])), mec='w', mew=.3,
+            label=in_words(method))
+    ax.set_xlabel('Training step')
+    ax.margins(x=.02)
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #20693a05
@@ -350,17 +415,24 @@ def learning_curves(
     fig,axes = _grid(len(objectives), len(presets), columns, 1.55)
     for row,o in zip(axes, objectives, strict=True):
         for ax,preset in zip(row, presets, strict=True):
-            plot_curves(points[points['preset']==preset].rename(columns={o.name:'value'}), ax, styles, markers=True)
-            set_axis(ax, 'y', o); ax.set_title(in_words(preset))
-    _share_rows(fig, axes, columns); _legend(fig, axes, 3 if columns>1 else 2)
+            plot_curves(points[points['preset']==preset].rename(columns={o.name:'value'}), ax,
+                styles, markers=True)
+            set_axis(ax, 'y', o)
+            ax.set_title(in_words(preset))
+    _share_rows(fig, axes, columns)
+    _legend(fig, axes, 3 if columns>1 else 2)
     return fig
 
 def _share_rows(fig, axes, columns):
     "The same y range along a row; on a page, labels at the edges only."
     for row in axes: _share_limits(row, 'y')
     if columns<axes.shape[1]: return
-    for ax in axes[:,1:].ravel(): ax.set_ylabel(''); ax.tick_params(labelleft=False)
-    for ax in axes[:-1].ravel(): ax.set_xlabel(''); ax.tick_params(labelbottom=False)
+    for ax in axes[:,1:].ravel():
+        ax.set_ylabel('')
+        ax.tick_params(labelleft=False)
+    for ax in axes[:-1].ravel():
+        ax.set_xlabel('')
+        ax.tick_params(labelbottom=False)
     for ax in axes[1:].ravel(): ax.set_title('')
 
 # %% ../../nbs/study/51_plots.ipynb #679f060d
@@ -378,13 +450,17 @@ def train_rewards(
     smooth=5,   # Steps the bold line averages
 ): # The Figure
     "Mean batch reward of each objective, one row an objective, one column a preset."
-    presets,styles = list(results['preset'].unique()),method_styles(with_method(results)['method'].unique())
+    presets,styles = list(results['preset'].unique()),method_styles(
+        with_method(results)['method'].unique())
     fig,axes = _grid(len(objectives), len(presets), columns, 1.55)
     for row,o in zip(axes, objectives, strict=True):
         rows = train_rows(results, f'rewards/{o.name}/mean')
         for ax,preset in zip(row, presets, strict=True):
-            plot_curves(rows[rows['preset']==preset], ax, styles, smooth).set(ylabel=f'{in_words(o.name)} reward\n(batch mean)  better →', title=in_words(preset))
-    _share_rows(fig, axes, columns); _legend(fig, axes, 3 if columns>1 else 2)
+            plot_curves(rows[rows['preset']==preset], ax, styles,
+                smooth).set(ylabel=f'{in_words(o.name)} reward\n(batch mean)  better →',
+                title=in_words(preset))
+    _share_rows(fig, axes, columns)
+    _legend(fig, axes, 3 if columns>1 else 2)
     return fig
 
 # %% ../../nbs/study/51_plots.ipynb #d7572bf9
@@ -395,15 +471,22 @@ def hypervolume_curves(
     columns=3,  # Panels side by side
 ): # The Figure
     "Test hypervolume over training with the multiplier below, one column a preset."
-    volume = hypervolumes(vectors(results, objectives), objectives, reference).rename(columns={'archive':'value'})
-    multiplier = train_rows(results, 'multiplier'); moving = _moving(multiplier)
+    volume = hypervolumes(vectors(results, objectives), objectives,
+        reference).rename(columns={'archive':'value'})
+    multiplier = train_rows(results, 'multiplier')
+    moving = _moving(multiplier)
     presets,styles = list(volume['preset'].unique()),method_styles(volume['method'].unique())
     fig,axes = _grid(2, len(presets), columns, 1.65, by_column=True)
     for (top,bottom),preset in zip(axes.T, presets, strict=True):
-        plot_curves(volume[volume['preset']==preset], top, styles, markers=True).set(ylabel='Hypervolume\n(share of box)  better →', title=in_words(preset))
+        plot_curves(volume[volume['preset']==preset], top, styles,
+            markers=True).set(ylabel='Hypervolume\n(share of box)  better →',
+            title=in_words(preset))
         bottom.axhline(1, color='.4', lw=.8, ls=':')
-        plot_curves(moving[moving['preset']==preset], bottom, styles).set(ylabel='Multiplier\n(1 = none)', title=in_words(preset), xlim=top.get_xlim())
-    _share_rows(fig, axes, columns); _legend(fig, axes, 3 if columns>1 else 2)
+        plot_curves(moving[moving['preset']==preset], bottom,
+            styles).set(ylabel='Multiplier\n(1 = none)', title=in_words(preset),
+            xlim=top.get_xlim())
+    _share_rows(fig, axes, columns)
+    _legend(fig, axes, 3 if columns>1 else 2)
     return fig
 
 def _moving(rows):
@@ -418,21 +501,30 @@ def plot_hypervolumes(
     styles=None,  # From `method_styles`
 ): # The Axes
     "Hypervolume of each run: filled, its archive; hollow, its last checkpoint; a line a method and preset."
-    styles,groups = styles or method_styles(table['method'].unique()),list(table.groupby(['method', 'preset'], sort=False))
+    styles,groups = styles or method_styles(table['method'].unique()),list(
+        table.groupby(['method', 'preset'], sort=False))
     ax = ax or plt.subplots(figsize=(COLUMN, .6+.3*len(groups)), layout='constrained')[1]
     for i,((method,_),g) in enumerate(groups):
-        s = dict(color=styles[method]['color'], marker=styles[method]['marker'], ls='', ms=5 if len(g)<MIN_SEEDS else 3, mew=.8, clip_on=False)
+        s = dict(color=styles[method]['color'], marker=styles[method]['marker'], ls='',
+            ms=5 if len(g)<MIN_SEEDS else 3, mew=.8, clip_on=False)
         for value,shift,face in [('archive', -.16, s['color']), ('final', .16, 'w')]:
             ax.plot(g[value], np.full(len(g), i+shift), **s, mfc=face, alpha=.8)
             t = seed_table(g, value, BY_PRESET).iloc[0]
-            if t.seeds>=MIN_SEEDS: ax.plot([t.low, t.high], [i+shift]*2, color='.8', lw=5, solid_capstyle='butt', zorder=1); ax.plot(t.iqm, i+shift, 'k|', ms=7, mew=1.3)
-    ax.set_yticks(range(len(groups)), [f'{in_words(m)}\n{p}' for (m,p),_ in groups], fontsize=6.5); ax.invert_yaxis()
-    ax.plot([], [], 'ko', ms=4, label='all checkpoints'); ax.plot([], [], 'ko', mfc='w', ms=4, label='last checkpoint')
-    ax.set_xlabel('Hypervolume (share of box)  better →'); ax.grid(axis='y', visible=False)
+            if t.seeds>=MIN_SEEDS:
+                ax.plot([t.low, t.high], [i+shift]*2, color='.8', lw=5, solid_capstyle='butt',
+                    zorder=1)
+                ax.plot(t.iqm, i+shift, 'k|', ms=7, mew=1.3)
+    ax.set_yticks(range(len(groups)), [f'{in_words(m)}\n{p}' for (m,p),_ in groups], fontsize=6.5)
+    ax.invert_yaxis()
+    ax.plot([], [], 'ko', ms=4, label='all checkpoints')
+    ax.plot([], [], 'ko', mfc='w', ms=4, label='last checkpoint')
+    ax.set_xlabel('Hypervolume (share of box)  better →')
+    ax.grid(axis='y', visible=False)
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #bcbcfcd0
-_OBJECTIVE_LOOKS = list(zip(['#000000', '#D55E00', '#56B4E9', '#CC79A7', '#009E73'], ['-', (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2))], strict=True))
+_OBJECTIVE_LOOKS = list(zip(['#000000', '#D55E00', '#56B4E9', '#CC79A7', '#009E73'],
+    ['-', (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2))], strict=True))
 
 def plot_by_name(
     rows,      # Rows of some train metrics, each a line: columns run, name, step, value
@@ -442,13 +534,17 @@ def plot_by_name(
 ): # The Axes
     "Several metrics over training: thin lines for runs, a bold one for each metric's interquartile mean."
     ax = ax or plt.subplots(figsize=(COLUMN, 2.), layout='constrained')[1]
-    for (name,text),(color,ls) in zip(words.items(), itertools.cycle(_OBJECTIVE_LOOKS), strict=False):
+    for (name,text),(color,ls) in zip(words.items(), itertools.cycle(_OBJECTIVE_LOOKS),
+            strict=False):
         wide = rows[rows['name']==name].pivot_table(index='step', columns='run', values='value')
         if wide.empty: continue
         if smooth>1 or wide.shape[1]>1: ax.plot(wide, color=color, lw=.5, alpha=.35)
-        bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True, min_periods=1).mean()
+        bold = wide.apply(lambda r: iqm(r.dropna()), axis=1).rolling(smooth, center=True,
+            min_periods=1).mean()
         ax.plot(bold.index, bold, color=color, ls=ls, label=text)
-    ax.set_xlabel('Training step'); ax.margins(x=.02); ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+    ax.set_xlabel('Training step')
+    ax.margins(x=.02)
+    ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     return ax
 
 # %% ../../nbs/study/51_plots.ipynb #810714df
@@ -456,13 +552,15 @@ def metric_names(
     objectives, # K objectives
 )->dict: # part -> {metric name: words}
     "The train metrics that show what a weighting did, by part of the figure."
-    names = [o.name for o in objectives]; pairs = itertools.permutations(names, 2)
+    names = [o.name for o in objectives]
+    pairs = itertools.permutations(names, 2)
     return {'weights':  {f'weights/{n}':in_words(n) for n in names},
             'influence':{f'gradients/influence/{n}':in_words(n) for n in names},
             'conflict': {f'conflict/{a}_{b}':f'{in_words(a)} and {b}' for a,b in pairs}}
 
 # %% ../../nbs/study/51_plots.ipynb #32c32b3f
-_PARTS = {'weights':'Weight', 'influence':'Influence (inner product\nwith all gradients)', 'conflict':'Cosine of two gradients\n← conflict'}
+_PARTS = {'weights':'Weight', 'influence':'Influence (inner product\nwith all gradients)',
+    'conflict':'Cosine of two gradients\n← conflict'}
 
 def weights_and_gradients(
     results,    # Tidy results
@@ -471,17 +569,20 @@ def weights_and_gradients(
     smooth=5,   # Steps the bold lines of influences and cosines average
 ): # The Figure; None if no run moved its weights or measured gradients
     "Weights, influences and cosines over training, one row a method and preset."
-    words = metric_names(objectives); train = with_method(results[results['split']=='train'])
+    words = metric_names(objectives)
+    train = with_method(results[results['split']=='train'])
     rows = {part:train[train['name'].isin(list(w))] for part,w in words.items()}
     rows['weights'] = _moving(rows['weights'])
     rows = {part:r for part,r in rows.items() if len(r)}
-    groups = list(dict.fromkeys(g for r in rows.values() for g in zip(r['method'], r['preset'], strict=True)))
+    groups = list(dict.fromkeys(g for r in rows.values()
+        for g in zip(r['method'], r['preset'], strict=True)))
     if not groups: return None
     fig,axes = _grid(len(groups), len(rows), columns, 1.8)
     for row,group in zip(axes, groups, strict=True):
         for ax,(part,r) in zip(row, rows.items(), strict=True):
             mine = {n:t for n,t in words[part].items() if n in set(r['name'])}
-            plot_by_name(r[(r['method']==group[0]) & (r['preset']==group[1])], mine, ax, 1 if part=='weights' else smooth)
+            plot_by_name(r[(r['method']==group[0]) & (r['preset']==group[1])], mine, ax,
+                1 if part=='weights' else smooth)
             _finish_part(ax, part, group)
     return fig
 
@@ -489,14 +590,19 @@ def _finish_part(ax, part, group):
     "Axis words, limits and legend of one panel."
     ax.set(ylabel=_PARTS[part], title=f'{in_words(group[0])}, {group[1]}')
     if part=='weights':
-        low,high = ax.get_ylim(); room = max(.05, .25*(high-low)); ax.set_ylim(max(0, low-room), min(1, high+2*room)) # never so close that noise looks like a move
+        low,high = ax.get_ylim()
+        room = max(.05, .25*(high-low))
+        # never so close that noise looks like a move
+        ax.set_ylim(max(0, low-room), min(1, high+2*room))
     else:
         ax.axhline(0, color='.4', lw=.6, zorder=1)
-        low,high = ax.get_ylim(); ax.set_ylim(low, high+.45*(high-low)) # room for the legend
+        low,high = ax.get_ylim()
+        ax.set_ylim(low, high+.45*(high-low)) # room for the legend
     if ax.get_legend_handles_labels()[0]: ax.legend(fontsize=6.5, loc='upper left', labelspacing=.2)
 
 # %% ../../nbs/study/51_plots.ipynb #be2a31fa
-_PRESET_LOOKS = {'accuracy-focused':('#0072B2', 'o'), 'balanced':('#D55E00', 's'), 'efficiency-focused':('#009E73', '^')}
+_PRESET_LOOKS = {'accuracy-focused':('#0072B2', 'o'), 'balanced':('#D55E00', 's'),
+    'efficiency-focused':('#009E73', '^')}
 _OTHER_LOOK = '#000000','D'
 
 def plot_leaderboard(
@@ -512,19 +618,25 @@ def plot_leaderboard(
         groups = list(runs[runs['method']==method].groupby('preset'))
         if i%2: ax.axhspan(i-.5, i+.5, color='.96', lw=0, zorder=0)
         shifts = np.linspace(-.12, .12, len(groups))*(len(groups)-1) # one preset: in the middle
-        for shift,(preset,g) in zip(shifts, groups, strict=True): _forest_line(ax, i+shift, g, value, preset)
+        for shift,(preset,g) in zip(shifts, groups, strict=True):
+            _forest_line(ax, i+shift, g, value, preset)
     for line in seed_table(runs[runs['method']==base], value).itertuples():
-        ax.axvspan(line.low, line.high, color='.85', lw=0, zorder=.5); ax.axvline(line.iqm, color='.3', lw=.8, zorder=.6)
+        ax.axvspan(line.low, line.high, color='.85', lw=0, zorder=.5)
+        ax.axvline(line.iqm, color='.3', lw=.8, zorder=.6)
     for preset,(color,marker) in {**_PRESET_LOOKS, 'Other weights':_OTHER_LOOK}.items():
         ax.plot([], [], color=color, marker=marker, ms=3.6, lw=1.2, label=in_words(preset))
-    ax.set_yticks(range(len(order)), map(in_words, order)); ax.set_ylim(len(order)-.5, -.5)
-    ax.tick_params(axis='y', length=0); ax.grid(axis='y', visible=False)
-    ax.set_xlabel(f"Hypervolume of the {'last checkpoint' if value=='final' else 'archive'}\n(share of box)  better →")
+    ax.set_yticks(range(len(order)), map(in_words, order))
+    ax.set_ylim(len(order)-.5, -.5)
+    ax.tick_params(axis='y', length=0)
+    ax.grid(axis='y', visible=False)
+    ax.set_xlabel(
+        f"Hypervolume of the {'last checkpoint' if value=='final' else 'archive'}\n(share of box)  better →")
     return ax
 
 def _forest_line(ax, y, runs, value, preset):
     "The runs of one method and preset at height `y`."
-    color,marker = _PRESET_LOOKS.get(preset, _OTHER_LOOK); t = seed_table(runs, value, BY_PRESET).iloc[0]
+    color,marker = _PRESET_LOOKS.get(preset, _OTHER_LOOK)
+    t = seed_table(runs, value, BY_PRESET).iloc[0]
     ax.plot(runs[value], np.full(len(runs), y), '.', color=color, ms=3.2, mew=0, alpha=.5, zorder=2)
     ax.plot([t.low, t.high], [y, y], color=color, lw=1.2, zorder=3)
     ax.plot(t.iqm, y, color=color, marker=marker, ms=3.6, mec='w', mew=.4, ls='', zorder=4)
@@ -532,7 +644,8 @@ def _forest_line(ax, y, runs, value, preset):
 # %% ../../nbs/study/51_plots.ipynb #93342319
 def _panel(draw, *args):
     "A figure of one panel with its legend above."
-    ax = draw(*args); _legend(ax.figure, ax, 2)
+    ax = draw(*args)
+    _legend(ax.figure, ax, 2)
     return ax.figure
 
 def study_figures(
@@ -545,15 +658,20 @@ def study_figures(
     last = pairs[-2 if len(objectives)==3 else -1][::-1] if pairs else None
     def of_pairs(draw): return lambda columns=3: draw(columns) if pairs else None
     return dict(
-        pareto_fronts         = of_pairs(lambda columns: pareto_fronts(points, objectives, columns)),
+        pareto_fronts         = of_pairs(
+        lambda columns: pareto_fronts(points, objectives, columns)),
         paths                 = of_pairs(lambda columns: _panel(plot_paths, points, *last)),
         parallel_coordinates  = of_pairs(lambda columns: _panel(plot_parallel, points, objectives)),
-        hypervolume_runs      = lambda columns=3: _panel(plot_hypervolumes, hypervolume_table(points, objectives, reference)),
-        hypervolume           = lambda columns=3: hypervolume_curves(results, objectives, reference, columns),
+        hypervolume_runs      = lambda columns=3: _panel(plot_hypervolumes,
+        hypervolume_table(points, objectives, reference)),
+        hypervolume           = lambda columns=3: hypervolume_curves(results, objectives, reference,
+        columns),
         learning_curves       = lambda columns=3: learning_curves(points, objectives, columns),
-        weights_and_gradients = lambda columns=3: weights_and_gradients(results, objectives, columns),
+        weights_and_gradients = lambda columns=3: weights_and_gradients(results, objectives,
+        columns),
         train_rewards         = lambda columns=3: train_rewards(results, objectives, columns),
-        preset_fronts         = of_pairs(lambda columns: preset_fronts(points, objectives, columns)))
+        preset_fronts         = of_pairs(
+        lambda columns: preset_fronts(points, objectives, columns)))
 
 # %% ../../nbs/study/51_plots.ipynb #2947f3b0
 def save_figure(
@@ -561,10 +679,12 @@ def save_figure(
     path, # Without suffix; its folder is made
 )->list: # The paths written
     "Write `fig` as PNG and SVG and close it."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     out = [path.with_name(f'{path.name}.{suffix}') for suffix in ('png', 'svg')]
     for p in out:
-        part = p.with_name(f'.{p.name}'); fig.savefig(part, format=p.suffix[1:], metadata=_PLAIN[p.suffix])
+        part = p.with_name(f'.{p.name}')
+        fig.savefig(part, format=p.suffix[1:], metadata=_PLAIN[p.suffix])
         os.replace(part, p)               # whole or not at all
         fig.set_layout_engine('none')     # laid out once, not for each file
     plt.close(fig)

@@ -11,7 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 import yaml
 from ..errors import ConfigError, first_line
-from .checks import about_policy, batch_shape, config_weighting, empty_policy, num_processes
+from .checks import about_policy, batch_shape, config_weighting, empty_policy
+from .checks import num_processes
 from .checks import prompts_per_batch
 from .run import check_policy, quiet, run_task
 from .run import trainer_arguments
@@ -45,7 +46,8 @@ def memory(
         for only in (False, True))
     rows,tokens = batch_shape(config)['per_device_train_batch_size'],prompt+completion
     layers,width = about.num_hidden_layers,about.hidden_size
-    kv = getattr(about, 'num_key_value_heads', about.num_attention_heads)*(getattr(about, 'head_dim', None)
+    kv = getattr(about, 'num_key_value_heads',
+        about.num_attention_heads)*(getattr(about, 'head_dim', None)
         or width//about.num_attention_heads)
     generated = rows*batch_shape(config)['steps_per_generation']
     per_layer = 2 if options.get('gradient_checkpointing') else 34
@@ -60,7 +62,8 @@ def in_gb(bytes_)->str: return f'{bytes_/1e9:.2g} GB' if bytes_<1e10 else f'{byt
 # %% ../../nbs/study/43_recipes.ipynb #f30c7f06
 def stand_ins(answer)->list: # Two completions
     "A completion that should please, and one that should not."
-    return [f'Step 1: read. Step 2: work it out. The answer is \\boxed{{{answer}}}.', 'I do not know.']
+    return [f'Step 1: read. Step 2: work it out. The answer is \\boxed{{{answer}}}.',
+        'I do not know.']
 
 def tried_rewards(
     task,      # `Task`
@@ -73,7 +76,8 @@ def tried_rewards(
     rows = [row for row in task.train.select(range(min(n, len(task.train)))) for _ in range(2)]
     texts = [text for row in rows[::2] for text in stand_ins(row['answer'])]
     chat = isinstance(rows[0]['prompt'], list)
-    given = dict(prompts=[r['prompt'] for r in rows], completions=[[dict(role='assistant', content=t)] for t in texts]
+    given = dict(prompts=[r['prompt'] for r in rows],
+        completions=[[dict(role='assistant', content=t)] for t in texts]
         if chat else texts,
         completion_ids=[tokenizer(t)['input_ids'] for t in texts]) | {c: [r[c] for r in rows]
         for c in task.train.column_names if c!='prompt'}
@@ -81,7 +85,8 @@ def tried_rewards(
     for objective,reward in zip(task.objectives, task.rewards):
         try: table[objective.name] = list(named_reward(reward)(**given))
         except (RuntimeError, TypeError) as e:
-            raise ConfigError('rewards', objective.name, f'a reward that scores samples ({first_line(e)})') from e
+            raise ConfigError('rewards', objective.name,
+                f'a reward that scores samples ({first_line(e)})') from e
     return table
 
 # %% ../../nbs/study/43_recipes.ipynb #e92ff5f4
@@ -93,7 +98,8 @@ def workload(
     "Steps, completions and evaluations, in words."
     told = trainer_arguments(config, task, needs)
     shape,prompts = batch_shape(config),prompts_per_batch(config)
-    batches = math.ceil(config.max_steps*shape['gradient_accumulation_steps']/shape['steps_per_generation'])
+    batches = math.ceil(
+        config.max_steps*shape['gradient_accumulation_steps']/shape['steps_per_generation'])
     count = lambda every: config.max_steps//every + 1
     return [f'{config.max_steps:,} optimizer steps on {batches:,} batches of {prompts} prompts x {config.num_generations} completions: '
             f'{batches*prompts/len(task.train):.3g} passes through {len(task.train):,} training prompts',
@@ -105,14 +111,16 @@ def workload(
 # %% ../../nbs/study/43_recipes.ipynb #af5db994
 def prompt_text(prompt, tokenizer, options)->str:
     "A prompt as the model will see it."
-    return prompt if isinstance(prompt, str) else tokenizer.apply_chat_template(prompt, tokenize=False,
+    return prompt if isinstance(prompt, str) else tokenizer.apply_chat_template(prompt,
+        tokenize=False,
         add_generation_prompt=True, **(options.get('chat_template_kwargs') or {}))
 
 def notes(config)->list: # Lines
     "What is not there on this machine, and will be asked for."
     import importlib.util, torch
     options = config.trainer_options
-    wanted = dict(vllm=options.get('use_vllm'), deepspeed=options.get('deepspeed'), peft=config.lora,
+    wanted = dict(vllm=options.get('use_vllm'), deepspeed=options.get('deepspeed'),
+        peft=config.lora,
         **{t: t in str(options.get('report_to')) for t in ('wandb', 'trackio')})
     said = [f'{package} is not installed here' for package,on in wanted.items() if on
         and importlib.util.find_spec(package) is None]
@@ -139,7 +147,8 @@ def dry_run(
     table = tried_rewards(task, tokenizer)
     sections = {
         'Settings': yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True).strip(),
-        'Passed on to TRL': yaml.safe_dump({k: v for k,v in told.items() if k not in asdict(config)},
+        'Passed on to TRL': yaml.safe_dump({k: v for k,v in told.items()
+        if k not in asdict(config)},
         sort_keys=False).strip(),
         'Work': '\n'.join(workload(config, task, needs)),
         'First prompt, as the model sees it': first.strip(),
@@ -151,4 +160,5 @@ def dry_run(
         'Memory, roughly, of a process that holds the whole model': f'{in_gb(sum(parts.values()))}: '
         + ', '.join(f'{k} {in_gb(v)}' for k,v in parts.items() if v),
         'Notes': '\n'.join(notes(config)), 'Folder': str(folder)}
-    return '\n\n'.join(f'# {title}\n{text}' for title,text in sections.items() if text) + '\n\nNothing was trained.'
+    return ('\n\n'.join(f'# {title}\n{text}' for title,text in sections.items() if text)
+        + '\n\nNothing was trained.')

@@ -14,11 +14,14 @@ import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from .checks import about_policy, batch_shape, check_template, config_weighting, empty_policy
-from .checks import has_own_policy, is_main_process, lora_config, num_processes, prompts_per_batch
+from .checks import about_policy, batch_shape, check_template, config_weighting
+from .checks import empty_policy
+from .checks import has_own_policy, is_main_process, lora_config, num_processes
+from .checks import prompts_per_batch
 from .checks import reason, run_rewards
 from ..errors import ConfigError, first_line
-from .folders import METRICS, check_same, checkpoint_history, checkpoint_step, run_lock, commit
+from .folders import METRICS, check_same, checkpoint_history, checkpoint_step
+from .folders import run_lock, commit
 from .folders import discard, is_finished, last_checkpoint
 from .folders import read_config, save_config, software, sweep, whole_parquet, write_whole
 from .settings import ExperimentConfig, run_name
@@ -45,12 +48,15 @@ def tidy(
 ): # DataFrame: step, split, name, value, seconds
     "The log as one row a number, in the order of logging."
     import pandas as pd
-    number = lambda value: math.nan if value is None else float(value) # transformers writes NaN as null
+    # transformers writes NaN as null
+    number = lambda value: math.nan if value is None else float(value)
     rows = []
     for entry in history:
         if 'train_runtime' in entry: continue
-        values = {k: v for k,v in entry.items() if k not in ('step', 'epoch') and not TIMES.search(k)}
-        rows += [(entry['step'], *split_name(key), number(value), seconds_of(entry)) for key,value in values.items()]
+        values = {k: v for k,v in entry.items() if k not in ('step', 'epoch')
+            and not TIMES.search(k)}
+        rows += [(entry['step'], *split_name(key), number(value), seconds_of(entry))
+            for key,value in values.items()]
     return pd.DataFrame(rows, columns=METRICS)
 
 # %% ../../nbs/study/40_run.ipynb #f5dd74ed
@@ -58,16 +64,19 @@ def run_task(config):
     "The `Task` of a run: problems split by its seed, rewards, limits."
     from mora.study.tasks import HUB_TASKS, load_task, load_dataset_task
     prompts = prompts_per_batch(config)
-    sizes = dict(seed=config.seed, validation_size=config.validation_size, test_size=config.test_size)
+    sizes = dict(seed=config.seed, validation_size=config.validation_size,
+        test_size=config.test_size)
     if has_own_policy(config):
         task = load_task(config.task, train_size=prompts*config.max_steps, **sizes)
     elif config.task in HUB_TASKS: task = load_task(config.task, **sizes)
     else:
-        task = load_dataset_task(config.task, prompt_column=config.prompt_column, answer_column=config.answer_column,
+        task = load_dataset_task(config.task, prompt_column=config.prompt_column,
+            answer_column=config.answer_column,
             **sizes)
     if config.rewards: task.rewards = run_rewards(config, task.rewards[1].objective.range[1])
     if config.chat:
-        task = replace(task, **{s: as_messages(getattr(task, s)) for s in ('train', 'validation', 'test')})
+        task = replace(task, **{s: as_messages(getattr(task, s))
+            for s in ('train', 'validation', 'test')})
     if len(task.train)<prompts:
         most = f'a batch of at most {len(task.train)} prompts, all training prompts of {config.task}, not {prompts}'
         raise ConfigError('per_device_train_batch_size', config.per_device_train_batch_size, most)
@@ -83,7 +92,8 @@ def as_messages(
 def resolve_model(config):
     "(model, tokenizer) that a run starts from."
     from mora.study.policies import load_policy
-    return load_policy(config.model or config.task, **(config.trainer_options.get('model_init_kwargs') or {}))
+    return load_policy(config.model or config.task,
+        **(config.trainer_options.get('model_init_kwargs') or {}))
 
 # %% ../../nbs/study/40_run.ipynb #c5cc2145
 def check_policy(
@@ -112,11 +122,13 @@ def trainer_arguments(
     options = {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'}
     return dict(algorithm=config.algorithm, seed=config.seed, max_steps=config.max_steps,
         num_generations=config.num_generations,
-        learning_rate=config.learning_rate, lr_scheduler_type=config.lr_scheduler_type, adam_beta1=.9, adam_beta2=.95,
+        learning_rate=config.learning_rate, lr_scheduler_type=config.lr_scheduler_type,
+        adam_beta1=.9, adam_beta2=.95,
         weight_decay=0., max_grad_norm=1.,
         temperature=config.temperature, beta=config.beta, loss_type='dapo', eval_loss=False,
         max_completion_length=config.max_completion_length or task.max_completion_length,
-        eval_strategy='steps', eval_steps=validation, test_steps=config.test_steps, per_device_eval_batch_size=256,
+        eval_strategy='steps', eval_steps=validation, test_steps=config.test_steps,
+        per_device_eval_batch_size=256,
         save_strategy='steps', save_steps=config.save_steps, save_total_limit=2, logging_steps=1,
         logging_strategy='steps',
         report_to='none', disable_tqdm=True, bf16=False, gradient_checkpointing=False,
@@ -134,7 +146,8 @@ def trainer_config(
     try: args = MultiObjectiveConfig(output_dir=str(folder), **told)
     except ConfigError: raise
     except (ValueError, TypeError, ImportError) as error:
-        raise ConfigError('recipe', run_name(config), f'arguments that go together: {reason(error)}') from error
+        raise ConfigError('recipe', run_name(config),
+            f'arguments that go together: {reason(error)}') from error
     return args
 
 def make_trainer(config, task, folder):
@@ -143,13 +156,16 @@ def make_trainer(config, task, folder):
     from mora.trainer import MultiObjectiveTrainer
     weighting = config_weighting(config)
     args = trainer_config(config, task, folder)
-    model,tokenizer = resolve_model(config) # after the arguments: they say whether each process needs all of it
+    # after the arguments: they say whether each process needs all of it
+    model,tokenizer = resolve_model(config)
     held_out = dict(validation=task.validation, test=task.test)
-    further = dict(weighting=weighting, processing_class=tokenizer, peft_config=lora_config(config) if config.lora
+    further = dict(weighting=weighting, processing_class=tokenizer, peft_config=lora_config(config)
+        if config.lora
         else None)
     try: trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, held_out, **further)
     except ConfigError: raise
-    except (ValueError, TypeError, ImportError) as error: # what TRL finds out about model and arguments
+    # what TRL finds out about model and arguments
+    except (ValueError, TypeError, ImportError) as error:
         raise ConfigError('recipe', run_name(config),
             f'a model and arguments that go together: {reason(error)}') from error
     trainer.remove_callback(PrinterCallback) # the bar says it better
@@ -194,7 +210,8 @@ def watcher(folder, bar, objectives):
                 f'{state.global_step} {state.max_steps}'))
             bar.update(state.global_step-bar.n)
         def on_log(self, args, state, control, logs=None, **kwargs):
-            now = {o['name']: logs[f"eval_test_{o['name']}"] for o in objectives if f"eval_test_{o['name']}" in logs}
+            now = {o['name']: logs[f"eval_test_{o['name']}"] for o in objectives
+                if f"eval_test_{o['name']}" in logs}
             if now: bar.set_postfix_str(format_vector(now, objectives))
     return Watcher()
 
@@ -215,7 +232,8 @@ def train(config, task, folder, progress):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 # %% ../../nbs/study/40_run.ipynb #702c2b61
-NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json',
+NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*',
+    '*_state.json',
     'mora_process_*', 'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # FSDP's and DeepSpeed's shards
 
 def copy_policy(
@@ -232,7 +250,8 @@ def finish(folder, steps):
     folder = Path(folder)
     last = last_checkpoint(folder)
     if last is None or checkpoint_step(last)<steps:
-        raise ConfigError('out', str(folder), f'a whole checkpoint of step {steps} there after training')
+        raise ConfigError('out', str(folder),
+            f'a whole checkpoint of step {steps} there after training')
     if os.path.lexists(folder/'model'): discard(folder/'model')
     write_whole(folder/'model', lambda part: copy_policy(last, part))
     (folder/'progress').unlink(missing_ok=True)
@@ -251,7 +270,8 @@ class Run:
         split='test', # Or "validation", "train"
     ): # DataFrame: index step, a column a name
         "Metrics of one split, a row a step."
-        return self.metrics[self.metrics.split==split].pivot(index='step', columns='name', values='value')
+        return self.metrics[self.metrics.split==split].pivot(index='step', columns='name',
+            values='value')
     def final(self, split='test')->dict: # Objective -> value in natural units
         "Where the policy ended."
         names = [o['name'] for o in self.facts['objectives']]
@@ -310,7 +330,8 @@ def run_experiment(
         if not is_finished(folder):
             sweep(folder)
             if not (folder/'config.yaml').exists():
-                facts = dict(versions=software(), commit=commit(), objectives=[asdict(o) for o in task.objectives])
+                facts = dict(versions=software(), commit=commit(),
+                    objectives=[asdict(o) for o in task.objectives])
                 save_config(config, folder, **facts)
             train(config, task, folder, progress)
             finish(folder, config.max_steps)

@@ -64,7 +64,8 @@ class Loader(yaml.SafeLoader):
         for key,_ in node.value:
             if key.tag==f'{TAG}null' and not key.value: refuse_node(key, 'a key is missing')
             if key.tag not in (f'{TAG}str', f'{TAG}merge'):
-                what = repr(key.value) if isinstance(key, yaml.ScalarNode) else 'a list or a mapping'
+                what = (repr(key.value) if isinstance(key, yaml.ScalarNode)
+                    else 'a list or a mapping')
                 refuse_node(key, f'a key is {what}, not a text')
             if key.value in found: refuse_node(key, f'the key {key.value!r} occurs twice')
             found.add(key.value)
@@ -75,12 +76,15 @@ class Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode): return 1+len(node.value),1
         if id(node) not in known:
             known[id(node)] = None
-            inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value
+            inner = node.value if isinstance(node, yaml.SequenceNode) else [part
+                for pair in node.value
                 for part in pair]
             parts = [self.check_size(part, known) for part in inner]
-            size,levels = 1+sum(size for size,_ in parts),1+max((levels for _,levels in parts), default=0)
+            size,levels = 1+sum(size for size,_ in parts),1+max((levels for _,levels in parts),
+                default=0)
             if size>MOST_SIZE:
-                refuse_node(node, f'more than {MOST_SIZE:,} characters, once its aliases are followed')
+                refuse_node(node,
+                    f'more than {MOST_SIZE:,} characters, once its aliases are followed')
             if levels>DEEPEST: refuse_node(node, f'more than {DEEPEST} levels')
             known[id(node)] = size,levels
         if known[id(node)] is None: refuse_node(node, 'an alias stands for what it is a part of')
@@ -154,7 +158,8 @@ def read_json(
     return said if isinstance(said, dict) else {}
 
 # %% ../../nbs/study/38_settings.ipynb #33c1d354
-KINDS = {int:'a whole number', float:'a number', str:'text', dict:'a mapping {name: value}', list:'a list',
+KINDS = {int:'a whole number', float:'a number', str:'text', dict:'a mapping {name: value}',
+    list:'a list',
     type(None):'none', bool:'true or false'}
 
 def cast(
@@ -195,24 +200,28 @@ class ExperimentConfig:
         'embedded, embedded-hard, math500, math-algebra, or a data set: hub id, folder or file')
     model:str|None = setting(None,
         'policy to start from: a name, a folder or a hub id. Default: the policy of the task')
-    algorithm:str = setting('grpo', 'advantage estimator: grpo, rloo, reinforce or reinforce_plus_plus')
+    algorithm:str = setting('grpo',
+        'advantage estimator: grpo, rloo, reinforce or reinforce_plus_plus')
     weighting:str = setting('fixed',
         'rule that sets the weights: fixed, hypervolume, gradient, or another one in mora.weighting')
     weighting_options:dict = setting({}, 'options of the weighting, e.g. {mode: effective}')
-    label:str|None = setting(None, 'name of the weighting in tables and plots, to tell options apart')
+    label:str|None = setting(None,
+        'name of the weighting in tables and plots, to tell options apart')
     preset:str|list = setting('balanced',
         'initial weights: accuracy-focused, balanced, efficiency-focused, or a list [.5, .25, .25]')
     seed:int = setting(0, 'seed of problems, sampling and order', least=0, most=2**32-1)
     max_steps:int = setting(60, 'optimizer steps', least=1, most=10**7)
     num_generations:int = setting(8, 'completions per prompt', least=1, most=10**4)
     per_device_train_batch_size:int = setting(128,
-        'completions per process and pass. The default is 16 prompts x 8 completions', least=1, most=10**6)
+        'completions per process and pass. The default is 16 prompts x 8 completions', least=1,
+        most=10**6)
     gradient_accumulation_steps:int = setting(1, 'passes per optimizer step', least=1, most=10**6)
     steps_per_generation:int|None = setting(None,
         'passes per batch of completions. Default: gradient_accumulation_steps, one optimizer step per batch',
         least=1, most=10**6)
     learning_rate:float = setting(2e-4, 'learning rate of AdamW', above=0, most=10)
-    lr_scheduler_type:str = setting('constant', 'learning rate schedule: constant, linear, cosine or polynomial')
+    lr_scheduler_type:str = setting('constant',
+        'learning rate schedule: constant, linear, cosine or polynomial')
     temperature:float = setting(1., 'sampling temperature', least=1e-3, most=1000)
     beta:float = setting(0., 'coefficient of the KL term', least=0, most=1000)
     max_completion_length:int|None = setting(None,
@@ -221,14 +230,17 @@ class ExperimentConfig:
         'steps between validations. Default: 1 if the weighting uses validation, otherwise test_steps', least=1,
         most=10**7)
     test_steps:int = setting(5, 'steps between tests of the policy', least=1, most=10**7)
-    validation_size:int|None = setting(None, 'prompts for validation. Default: that of the task', least=1, most=10**6)
-    test_size:int|None = setting(None, 'prompts for tests. Default: that of the task', least=1, most=10**6)
+    validation_size:int|None = setting(None, 'prompts for validation. Default: that of the task',
+        least=1, most=10**6)
+    test_size:int|None = setting(None, 'prompts for tests. Default: that of the task', least=1,
+        most=10**6)
     save_steps:int = setting(10,
         'steps between checkpoints. A killed run resumes from the last one', least=1, most=10**7)
     prompt_column:str = setting('prompt', 'column of the prompts, if the task is a data set')
     answer_column:str|None = setting('answer',
         'column of the answers, if the task is a data set. none: it has no answers')
-    threads:int = setting(1, 'CPU threads of torch. Another number rounds differently', least=1, most=256)
+    threads:int = setting(1, 'CPU threads of torch. Another number rounds differently', least=1,
+        most=256)
     rewards:list|None = setting(None,
         'one reward per objective, in the order of the weights: accuracy, conciseness, clarity, or module:function. Default: these three')
     chat:bool = setting(False, "put prompts into the model's chat template as user messages")
@@ -255,7 +267,8 @@ class ExperimentConfig:
 # %% ../../nbs/study/38_settings.ipynb #484099cc
 OLD_NAMES = dict(steps='max_steps', lr_scheduler='lr_scheduler_type', validation_every='eval_steps',
     test_every='test_steps',
-    checkpoint_every='save_steps', prompts='per_device_train_batch_size', minibatches='steps_per_generation')
+    checkpoint_every='save_steps', prompts='per_device_train_batch_size',
+    minibatches='steps_per_generation')
 
 def setting_name(
     name:str,   # Name that the user wrote
@@ -268,7 +281,8 @@ def setting_name(
     return closest_name(name, names, value)
 
 # %% ../../nbs/study/38_settings.ipynb #752bb17b
-WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm', 'gramian', 'hvo',
+WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm',
+    'gramian', 'hvo',
     'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
     'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
 
@@ -278,7 +292,8 @@ REFUSED = { # argument of TRL -> what is expected instead
     **_refused('output_dir', 'the option --out is the folder of a run'),
     **_refused('num_train_epochs', 'max_steps ends a run'),
     **_refused('eval_strategy', 'eval_steps and test_steps say when a run is evaluated'),
-    **_refused('generation_batch_size', 'per_device_train_batch_size and steps_per_generation say it'),
+    **_refused('generation_batch_size',
+    'per_device_train_batch_size and steps_per_generation say it'),
     **_refused('reward_weights', 'the setting preset'),
     **_refused('data_seed', 'the setting seed'),
     **_refused('logging_steps logging_strategy', 'every step is logged'),
@@ -292,21 +307,27 @@ REFUSED = { # argument of TRL -> what is expected instead
     'a run that goes on would differ from one that was not killed'),
     **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision log_completions_hub_repo',
                'nothing is uploaded while a run trains; upload its folder afterwards'),
-    **_refused('do_train do_eval do_predict local_rank', 'it is the command and the launcher that say so'),
-    **_refused('enable_jit_checkpoint', 'SIGTERM stops a run, and the same command goes on from its last checkpoint'),
+    **_refused('do_train do_eval do_predict local_rank',
+    'it is the command and the launcher that say so'),
+    **_refused('enable_jit_checkpoint',
+    'SIGTERM stops a run, and the same command goes on from its last checkpoint'),
     **_refused('dataloader_drop_last', 'evaluations would leave prompts out'),
-    **_refused('neftune_noise_alpha', 'the noise would fall on the completions that a policy writes as well'),
+    **_refused('neftune_noise_alpha',
+    'the noise would fall on the completions that a policy writes as well'),
     **_refused('label_smoothing_factor label_names include_for_metrics batch_eval_metrics length_column_name',
     'completions have no labels'),
     **_refused('remove_unused_columns', 'rewards read the columns of the data set'),
-    **_refused('multi_objective_aggregation', 'a weighting aggregates; normalize_then_sum is weighting: gdpo'),
-    **_refused('auto_find_batch_size', 'it would change the batch; per_device_train_batch_size says what fits'),
+    **_refused('multi_objective_aggregation',
+    'a weighting aggregates; normalize_then_sum is weighting: gdpo'),
+    **_refused('auto_find_batch_size',
+    'it would change the batch; per_device_train_batch_size says what fits'),
     **_refused('parallelism_config', 'it is not a plain value; the launcher divides the work'),
     'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model may run code of its own',
 }
 
 # %% ../../nbs/study/38_settings.ipynb #7a12d0c7
-FILES = ('accelerator_config', 'deepspeed', 'fsdp_config') # where TRL takes a mapping or the path of a file
+# where TRL takes a mapping or the path of a file
+FILES = ('accelerator_config', 'deepspeed', 'fsdp_config')
 
 def union_of(hint)->tuple:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -323,7 +344,8 @@ def plain_kinds(
         else: kinds.append(str if isinstance(origin, type) and issubclass(origin, Enum) else origin)
     if name=='scale_rewards': kinds.append(bool)
     as_text = name in FILES or dict not in kinds # elsewhere the text would be JSON
-    return tuple(kind for kind in dict.fromkeys(kinds) if kind in KINDS and (as_text or kind is not str))
+    return tuple(kind for kind in dict.fromkeys(kinds) if kind in KINDS
+        and (as_text or kind is not str))
 
 def fit(
     name,  # Of an argument
@@ -346,7 +368,8 @@ def trainer_options(
     kinds,ours = get_type_hints(MultiObjectiveConfig),[f.name for f in fields(ExperimentConfig)]
     fitted = {}
     for name,value in options.items():
-        setting_name(name, [*ours, *(f.name for f in fields(MultiObjectiveConfig) if f.init)], value)
+        setting_name(name, [*ours, *(f.name for f in fields(MultiObjectiveConfig) if f.init)],
+            value)
         if name in ours:
             raise ConfigError(name, value, f'the setting {name} instead, beside trainer_options')
         if name in REFUSED:
@@ -360,7 +383,8 @@ def refuse_remote_code(
     "Raise a `ConfigError` where a model would run code of its own."
     start = options.get('model_init_kwargs')
     if isinstance(start, dict) and start.get('trust_remote_code', False) is not False:
-        raise ConfigError('trust_remote_code', start['trust_remote_code'], REFUSED['trust_remote_code'])
+        raise ConfigError('trust_remote_code', start['trust_remote_code'],
+            REFUSED['trust_remote_code'])
 
 # %% ../../nbs/study/38_settings.ipynb #e0b39866
 def read_recipe(
@@ -379,7 +403,8 @@ def make_config(
     if not options: return ExperimentConfig(**values)
     options = trainer_options(options)
     refuse_remote_code(options)
-    return ExperimentConfig(**{k: v for k,v in values.items() if k in ours} | dict(trainer_options=options))
+    return ExperimentConfig(**{k: v for k,v in values.items() if k in ours}
+        | dict(trainer_options=options))
 
 # %% ../../nbs/study/38_settings.ipynb #4925a534
 def preset_name(
@@ -415,7 +440,9 @@ def run_name(
 )->str: # E.g. "grpo-hypervolume-balanced-s3"
     "Readable name of the run of `config`, of at most `LONGEST_NAME` letters, digits, dots, dashes and underscores."
     usual = ExperimentConfig()
-    unusual = [source_name(v) for v,u in [(config.task, usual.task), (config.model, usual.model)] if v and v!=u]
-    parts = [*unusual, config.algorithm, config.label or config.weighting, preset_name(config.preset),
+    unusual = [source_name(v) for v,u in [(config.task, usual.task), (config.model, usual.model)]
+        if v and v!=u]
+    parts = [*unusual, config.algorithm, config.label or config.weighting,
+        preset_name(config.preset),
         f's{config.seed}']
     return slug('-'.join(map(slug, parts)))

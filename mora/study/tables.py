@@ -48,7 +48,8 @@ def distinct(pairs)->dict:
 def parse_json(text):
     "Parse a JSON text. Numbers with a point or an exponent become `Written`."
     try:
-        return json.loads(text, parse_float=Written, parse_constant=Written, object_pairs_hook=distinct)
+        return json.loads(text, parse_float=Written, parse_constant=Written,
+            object_pairs_hook=distinct)
     except RecursionError: raise ValueError('values are nested too deeply') from None
 
 # %% ../../nbs/study/19_tables.ipynb #733781d2
@@ -59,7 +60,8 @@ def kind_of(value)->str:
     if isinstance(value, Number): return f'the number {str(value)[:40]}'
     if isinstance(value, dict):
         return f'a mapping of {", ".join(map(str, value))[:60] or "nothing"}'
-    return {str: 'a text', list: 'a list'}.get(type(value), f'a value of type {type(value).__name__}')
+    return {str: 'a text', list: 'a list'}.get(type(value),
+        f'a value of type {type(value).__name__}')
 
 def read_lines(
     path, # Of a file
@@ -69,7 +71,8 @@ def read_lines(
         for number,line in enumerate(file, 1):
             try: text = line.decode('utf-8-sig' if number==1 else 'utf-8')
             except UnicodeDecodeError as e:
-                raise ValueError(f'line {number} is not UTF-8 text: byte 0x{e.object[e.start]:02x}') from None
+                raise ValueError(
+                    f'line {number} is not UTF-8 text: byte 0x{e.object[e.start]:02x}') from None
             if '\0' in text: raise ValueError(f'line {number} is not text: it has a zero byte')
             yield text
 
@@ -121,7 +124,8 @@ def read_json(path)->dict:
         raise ValueError(f'line {e.lineno}, column {e.colno}: {e.msg}') from None
     if isinstance(value, dict):
         value = {name: list(v.values()) if isinstance(v, dict) else v for name,v in value.items()}
-        if all(isinstance(v, list) for v in value.values()) and len({len(v) for v in value.values()})==1:
+        if all(isinstance(v, list)
+                for v in value.values()) and len({len(v) for v in value.values()})==1:
             return value
     if not isinstance(value, list):
         raise ValueError(f'it holds {kind_of(value)}, not a list of objects')
@@ -208,7 +212,8 @@ def data_files(
     if not files:
         raise ConfigError(field, str(folder), f'a folder with files ending in {", ".join(READERS)}')
     if any(f.name in ('state.json', 'dataset_dict.json') for f in files):
-        raise ConfigError(field, str(folder), 'a folder of data files; save_to_disk wrote this one: use to_parquet')
+        raise ConfigError(field, str(folder),
+            'a folder of data files; save_to_disk wrote this one: use to_parquet')
     return files
 
 def split_files(
@@ -225,7 +230,8 @@ def split_files(
         whole = all(parts) and [int(p[1]) for p in parts]==list(range(int(parts[0][2])))
         if not whole and (len(files)>1 or any(parts)):
             expected = f'one file per split, or all its parts {name}-00000-of-00002, ...'
-            raise ConfigError(field, str(folder), f'{expected}; it has {", ".join(f.name for f in files)}')
+            raise ConfigError(field, str(folder),
+                f'{expected}; it has {", ".join(f.name for f in files)}')
     return splits
 
 def read_path(
@@ -238,7 +244,8 @@ def read_path(
     splits = split_files(path, field)
     unknown = [files[0].name for name,files in splits.items() if name not in SPLITS]
     if unknown and len(splits)>1:
-        raise ConfigError(field, str(path), f'files named train, validation and test; it has {unknown[0]}')
+        raise ConfigError(field, str(path),
+            f'files named train, validation and test; it has {unknown[0]}')
     try:
         return {name: joined([read_file(f, field) for f in files]) for name,files in splits.items()}
     except ConfigError: raise
@@ -246,7 +253,8 @@ def read_path(
         raise ConfigError(field, str(path), f'a folder of data ({first_line(e)})') from e
 
 # %% ../../nbs/study/19_tables.ipynb #253833a9
-ENDINGS = (*READERS, '.txt', '.tsv', '.gz', '.zip', '.arrow', '.gguf', '.safetensors', '.bin') # endings that only files have
+# endings that only files have
+ENDINGS = (*READERS, '.txt', '.tsv', '.gz', '.zip', '.arrow', '.gguf', '.safetensors', '.bin')
 
 def ends_like_a_file(name)->bool: return Path(name).suffix.lower() in ENDINGS
 
@@ -304,7 +312,8 @@ def find_source(
     path = find_path(field, name)
     if path is not None: return path
     if is_hub_id(name): return name
-    is_path = isinstance(name, os.PathLike) or name[0] in './~' or ends_like_a_file(name) or os.path.islink(name)
+    is_path = (isinstance(name, os.PathLike) or name[0] in './~' or ends_like_a_file(name)
+        or os.path.islink(name))
     if is_path: raise missing_path(field, name)
     raise ConfigError(field, name, allowed)
 
@@ -331,9 +340,11 @@ def read_hub(
     with hub() as online:
         try: found = datasets.load_dataset(hub_id, subset)
         except Exception as e:
-            why = first_line(e) if online else 'the hub does not answer, and there is no copy in the cache'
+            why = (first_line(e) if online
+                else 'the hub does not answer, and there is no copy in the cache')
             why += did_you_mean(hub_id)
-            raise ConfigError('task', hub_id, f'a file, a folder or a data set on the hub: {why}') from e
+            raise ConfigError('task', hub_id,
+                f'a file, a folder or a data set on the hub: {why}') from e
     return {ALIASES.get(split, split): table for split,table in found.items()}
 
 # %% ../../nbs/study/19_tables.ipynb #9e329670
@@ -348,7 +359,8 @@ class ExactJson(Json):
         if isinstance(storage, pa.JsonArray): return storage
         return pa.ExtensionArray.from_storage(pa.json_(), storage.cast(pa.string()))
 
-with warnings.catch_warnings(): # registration warns that it is experimental. `datasets` needs it to save and load features
+# registration warns that it is experimental. `datasets` needs it to save and load features
+with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     register_feature(ExactJson, 'ExactJson')
 
@@ -383,7 +395,8 @@ def with_columns(
     kept = [name for name in column_names(table) if name not in without]
     if not isinstance(table, Dataset): return as_dataset({name: table[name] for name in kept} | new)
     others = table.select_columns([name for name in kept if name not in new])
-    both = concatenate_datasets([others, as_dataset(new)], axis=1) if others.column_names else as_dataset(new)
+    both = (concatenate_datasets([others, as_dataset(new)], axis=1) if others.column_names
+        else as_dataset(new))
     return both.select_columns(list(dict.fromkeys([*kept, *new])))
 
 # %% ../../nbs/study/19_tables.ipynb #31d28d76
@@ -417,10 +430,12 @@ def inner_values(
     "Take the value under `key` from each mapping."
     for row,value in enumerate(values, 1):
         if value is not None and not isinstance(value, dict):
-            raise ConfigError(field, name, f'a column of mappings with the key {key}; row {row} has {kind_of(value)}')
+            raise ConfigError(field, name,
+                f'a column of mappings with the key {key}; row {row} has {kind_of(value)}')
     keys = dict.fromkeys(str(k) for value in values if value for k in value)
     if key not in keys:
-        raise ConfigError(field, name, f'one of the keys {", ".join(keys) or "of an empty mapping"}')
+        raise ConfigError(field, name,
+            f'one of the keys {", ".join(keys) or "of an empty mapping"}')
     return [None if value is None else value.get(key) for value in values]
 
 def column(
@@ -538,4 +553,5 @@ def answers(
     "Return the answers of a table."
     if name is None: return [None]*num_rows(table)
     field = 'answer_column'
-    return each(column(table, name, field), clean_answer, field, name, 'a text, a number, or one of them in a list')
+    return each(column(table, name, field), clean_answer, field, name,
+        'a text, a number, or one of them in a list')

@@ -41,8 +41,10 @@ def missing_parts(
 )->list: # Names, empty if nothing is missing
     "What a checkpoint lacks for resuming bit for bit."
     folder = Path(checkpoint)
-    random_states = ['rng_state.pth'] if processes==1 else [f'rng_state_{r}.pth' for r in range(processes)]
-    wanted = ['trainer_state.json', STATE_FILE, *random_states, *map(process_file, range(processes))]
+    random_states = (['rng_state.pth'] if processes==1
+        else [f'rng_state_{r}.pth' for r in range(processes)])
+    wanted = ['trainer_state.json', STATE_FILE, *random_states,
+        *map(process_file, range(processes))]
     missing = [name for name in wanted if not (folder/name).is_file()]
     if deepspeed: return missing
     if not any(folder.glob('optimizer*')): missing.append('optimizer.pt')
@@ -65,10 +67,12 @@ class Checkpoints:
     _staging = None # where a checkpoint is being written
 
     def __init__(self, *args, **kwargs):
-        self.stateful,self.stateful_rewards = {},{} # name -> object with state_dict and load_state_dict
+        # name -> object with state_dict and load_state_dict
+        self.stateful,self.stateful_rewards = {},{}
         super().__init__(*args, **kwargs)
 
-    def _get_train_sampler(self, dataset=None): return EpochSampler(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))
+    def _get_train_sampler(self, dataset=None):
+        return EpochSampler(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))
     def _get_output_dir(self, trial): return self._staging or super()._get_output_dir(trial)
 
     def _save_checkpoint(self, model, trial):
@@ -80,10 +84,12 @@ class Checkpoints:
             super()._save_checkpoint(model, trial)
             torch.save(self.process_state(), staged/process_file(self.accelerator.process_index))
         except BaseException:
-            if self.args.should_save: shutil.rmtree(staged.parent, ignore_errors=True) # the disk may be full
+            if self.args.should_save: # the disk may be full
+                shutil.rmtree(staged.parent, ignore_errors=True)
             raise
         finally: self._staging = None
-        self.accelerator.wait_for_everyone() # every process has written its random state, and its shards
+        # every process has written its random state, and its shards
+        self.accelerator.wait_for_everyone()
         self._note_best(run_dir)
         if self.args.should_save:
             self.state.save_to_json(staged/'trainer_state.json')
@@ -94,35 +100,45 @@ class Checkpoints:
 
     def _check_finite(self):
         name = first_not_finite(self.model)
-        if name: raise RuntimeError(f'step {self.state.global_step}: parameter {name} is not finite. Nothing was saved at this step.')
+        if name:
+            raise RuntimeError(
+                f'step {self.state.global_step}: parameter {name} is not finite. Nothing was saved at this step.')
 
     def _note_best(self, run_dir):
         "Give the best checkpoint the path that it will have."
         best = self.state.best_global_step
         path = run_dir/f'{PREFIX_CHECKPOINT_DIR}-{best}'
-        if best and (best==self.state.global_step or path.is_dir()): self.state.best_model_checkpoint = str(path)
+        if best and (best==self.state.global_step or path.is_dir()):
+            self.state.best_model_checkpoint = str(path)
 
     def save_model(self, output_dir=None, _internal_call=False):
         super().save_model(output_dir, _internal_call)
-        if self.is_fsdp_enabled and 'SHARDED' in str(self.accelerator.state.fsdp_plugin.state_dict_type): # then TRL writes shards alone
+        # then TRL writes shards alone
+        if self.is_fsdp_enabled and 'SHARDED' in str(
+                self.accelerator.state.fsdp_plugin.state_dict_type):
             self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
 
     @property
-    def _passes_a_batch(self): return self.args.steps_per_generation*self.num_iterations # micro-batches that one generation serves
+    def _passes_a_batch(self): # micro-batches that one generation serves
+        return self.args.steps_per_generation*self.num_iterations
 
     def global_state(self)->dict: # Fit for JSON
         "State that all processes share."
-        return dict(num_processes=self.accelerator.num_processes, passes_a_batch=self._passes_a_batch, **{k: v.state_dict() for k,v in self.stateful.items()})
+        return dict(num_processes=self.accelerator.num_processes,
+            passes_a_batch=self._passes_a_batch,
+            **{k: v.state_dict() for k,v in self.stateful.items()})
 
     def process_state(self)->dict: # For `torch.save`
         "State of this process alone."
         between_batches = self._step%self._passes_a_batch==0
-        return dict(step=self._step, batch=None if between_batches else self._buffered_inputs, rewards={k: v.state_dict() for k,v in self.stateful_rewards.items()})
+        return dict(step=self._step, batch=None if between_batches else self._buffered_inputs,
+            rewards={k: v.state_dict() for k,v in self.stateful_rewards.items()})
 
     def load_process_state(self, state):
         "Take up the state that `process_state` gave."
         self._step,self._buffered_inputs = state['step'],state['batch']
-        for name,reward in self.stateful_rewards.items(): reward.load_state_dict(state['rewards'][name])
+        for name,reward in self.stateful_rewards.items():
+            reward.load_state_dict(state['rewards'][name])
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         if checkpoint is None: return super()._load_optimizer_and_scheduler(checkpoint)
@@ -130,26 +146,39 @@ class Checkpoints:
         super()._load_optimizer_and_scheduler(checkpoint)
         state = json.loads((Path(checkpoint)/STATE_FILE).read_text())
         for name,holder in self.stateful.items(): holder.load_state_dict(state[name])
-        self.load_process_state(torch.load(Path(checkpoint)/process_file(self.accelerator.process_index), map_location=self.accelerator.device, weights_only=True))
+        self.load_process_state(torch.load(
+            Path(checkpoint)/process_file(self.accelerator.process_index),
+            map_location=self.accelerator.device, weights_only=True))
         if self._buffered_inputs is not None and state['passes_a_batch']!=self._passes_a_batch:
-            raise ConfigError('steps_per_generation x num_iterations', self._passes_a_batch, f"{state['passes_a_batch']}, as in {checkpoint}, which was saved in the middle of a batch")
+            raise ConfigError('steps_per_generation x num_iterations', self._passes_a_batch,
+                f"{state['passes_a_batch']}, as in {checkpoint}, which was saved in the middle of a batch")
 
     def _check_whole(self, checkpoint):
         field = 'resume_from_checkpoint'
         try: state = json.loads((Path(checkpoint)/STATE_FILE).read_text())
-        except (OSError, ValueError): raise ConfigError(field, str(checkpoint), f'a checkpoint that holds {STATE_FILE}') from None
-        if 'num_processes' not in state: raise ConfigError(field, str(checkpoint), f'a whole checkpoint: {STATE_FILE} holds no state')
+        except (OSError, ValueError):
+            raise ConfigError(field, str(checkpoint),
+                f'a checkpoint that holds {STATE_FILE}') from None
+        if 'num_processes' not in state:
+            raise ConfigError(field, str(checkpoint),
+                f'a whole checkpoint: {STATE_FILE} holds no state')
         here = self.accelerator.num_processes
-        if state['num_processes']!=here: raise ConfigError('number of processes', here, f"{state['num_processes']}, with which {checkpoint} was saved")
+        if state['num_processes']!=here:
+            raise ConfigError('number of processes', here,
+                f"{state['num_processes']}, with which {checkpoint} was saved")
         missing = missing_parts(checkpoint, here, self.is_deepspeed_enabled)
         absent = sorted({*self.stateful}-{*state})
-        if missing or absent: raise ConfigError(field, str(checkpoint), f'a whole checkpoint: it lacks {", ".join(missing or absent)}')
+        if missing or absent:
+            raise ConfigError(field, str(checkpoint),
+                f'a whole checkpoint: it lacks {", ".join(missing or absent)}')
 
 # %% ../../nbs/27_checkpoints.ipynb #a5f84cce
 def _replace_folder(source:Path, target:Path):
     "Rename `source` to `target` in place of an older checkpoint, and clear the folder it stood in."
     if target.exists():
-        if not (target/'trainer_state.json').is_file(): raise ConfigError('output_dir', str(target), 'no folder of this name that is not a checkpoint')
+        if not (target/'trainer_state.json').is_file():
+            raise ConfigError('output_dir', str(target),
+                'no folder of this name that is not a checkpoint')
         _discard(target, source.parent)
     os.replace(source, target)
     shutil.rmtree(source.parent, ignore_errors=True)

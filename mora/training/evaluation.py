@@ -33,14 +33,20 @@ def greedy(
     "Greedy decoding in a trainer."
     beta = trainer.beta
     if not kl: trainer.beta = 0.
-    engine,names = (trainer.vllm_generation, ('temperature', 'generation_kwargs')) if trainer.use_vllm else (trainer, ('generation_config',))
+    engine,names = ((trainer.vllm_generation, ('temperature', 'generation_kwargs'))
+        if trainer.use_vllm else (trainer, ('generation_config',)))
     kept = {n: getattr(engine, n) for n in names}
     if trainer.use_vllm:
         engine.temperature = 0.
-        engine.generation_kwargs = {k: v for k,v in engine.generation_kwargs.items() if k!='temperature'} # would overrule it
+        # would overrule it
+        engine.generation_kwargs = {k: v for k,v in engine.generation_kwargs.items()
+            if k!='temperature'}
     else:
-        engine.generation_config = type(engine.generation_config).from_dict(engine.generation_config.to_dict())
-        engine.generation_config.update(do_sample=False, temperature=1., top_p=1., top_k=50, min_p=None) # flags of sampling back to their defaults
+        engine.generation_config = type(engine.generation_config).from_dict(
+            engine.generation_config.to_dict())
+        # flags of sampling back to their defaults
+        engine.generation_config.update(do_sample=False, temperature=1., top_p=1., top_k=50,
+            min_p=None)
     try: yield
     finally:
         trainer.beta = beta
@@ -58,26 +64,34 @@ def random_state_kept(device):
 class Evaluation:
     "Mixin for `GRPOTrainer`: evaluations are greedy objective vectors."
     def __init__(self, *args, **kwargs):
-        self._scheduled = self._validating = False # an evaluation by the trainer itself; of the validation set
-        self._rows,self._rows_left = [],None       # values of the evaluation under way; completions still to come, None if unknown
+        # an evaluation by the trainer itself; of the validation set
+        self._scheduled = self._validating = False
+        # values of the evaluation under way; completions still to come, None if unknown
+        self._rows,self._rows_left = [],None
         super().__init__(*args, **kwargs)
-        self.objectives = [replace(objective_of(f), name=n) for f,n in zip(self.reward_funcs, self.reward_func_names, strict=True)]
+        self.objectives = [replace(objective_of(f), name=n)
+            for f,n in zip(self.reward_funcs, self.reward_func_names, strict=True)]
 
     def _evaluate(self, trial, ignore_keys_for_eval, skip_scheduler=False):
-        at_start_of_resumed = skip_scheduler and self.state.global_step>0 # the checkpoint's run has this evaluation already
+        # the checkpoint's run has this evaluation already
+        at_start_of_resumed = skip_scheduler and self.state.global_step>0
         if at_start_of_resumed: return {}
         self._scheduled = True
         try: return super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
         finally: self._scheduled = False
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix='eval'):
-        scheduled,self._scheduled = self._scheduled and eval_dataset is None,False # a callback may evaluate in between
+        # a callback may evaluate in between
+        scheduled,self._scheduled = self._scheduled and eval_dataset is None,False
         if not scheduled:
-            with self._flow_kept(): return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
-        if not isinstance(self.eval_dataset, dict): return self._measure(None, True, ignore_keys, metric_key_prefix)
+            with self._flow_kept():
+                return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        if not isinstance(self.eval_dataset, dict):
+            return self._measure(None, True, ignore_keys, metric_key_prefix)
         metrics = {}
         for name in filter(self._due, self.eval_dataset):
-            metrics |= self._measure(name, name=='validation', ignore_keys, f'{metric_key_prefix}_{name}')
+            metrics |= self._measure(name, name=='validation', ignore_keys,
+                f'{metric_key_prefix}_{name}')
         return metrics
 
     @contextlib.contextmanager
@@ -93,24 +107,31 @@ class Evaluation:
         finally: self._validating = False
 
     def _due(self, name):
-        every = (None if name=='validation' else getattr(self.args, 'test_steps', None)) or self.state.eval_steps
-        return not every or self.state.global_step%int(every)==0 or self.state.global_step==self.state.max_steps
+        every = ((None if name=='validation' else getattr(self.args, 'test_steps', None))
+            or self.state.eval_steps)
+        return (not every or self.state.global_step%int(every)==0
+            or self.state.global_step==self.state.max_steps)
 
     def _determine_best_metric(self, metrics, trial):
         wanted = (self.args.metric_for_best_model or '').removeprefix('eval_')
         names = self.eval_dataset if isinstance(self.eval_dataset, dict) else ()
-        if any(wanted.startswith(f'{n}_') and not self._due(n) for n in names): return False # its set is not due at this step
+        # its set is not due at this step
+        if any(wanted.startswith(f'{n}_') and not self._due(n) for n in names):
+            return False
         return super()._determine_best_metric(metrics, trial)
 
-    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix='eval'):
+    def evaluation_loop(self, dataloader, description, prediction_loss_only=None, ignore_keys=None,
+            metric_key_prefix='eval'):
         validating,self._validating = self._validating,False
         self._rows,self._rows_left = [],_completions(dataloader, self.num_generations_eval)
         with greedy(self, kl=self._with_loss), random_state_kept(self.accelerator.device):
-            output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
+            output = super().evaluation_loop(dataloader, description, prediction_loss_only,
+                ignore_keys, metric_key_prefix)
         if not self._rows: raise ConfigError('eval_dataset', 'no prompts', 'at least one prompt')
         values = torch.cat(self._rows)
         vector = values.nanmean(0).numpy()
-        output.metrics.update({f'{metric_key_prefix}_{o.name}': v for o,v in zip(self.objectives, vector.tolist(), strict=True)})
+        output.metrics.update({f'{metric_key_prefix}_{o.name}': v
+            for o,v in zip(self.objectives, vector.tolist(), strict=True)})
         if not self._with_loss: self._metrics['eval'].clear()
         if validating:
             self.observe_first_values(values)
@@ -121,7 +142,8 @@ class Evaluation:
     def _with_loss(self): return getattr(self.args, 'eval_loss', True)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        if self._with_loss: return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        if self._with_loss:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         self._prepare_inputs(inputs) # generates and scores; `_calculate_rewards` keeps the rows
         return None, None, None
 
@@ -136,9 +158,11 @@ class Evaluation:
 
     def gathered_lengths(self, completion_ids_list):
         "Tokens of the completions of all processes, shape (B*G,)."
-        return self.accelerator.gather(torch.tensor([len(ids) for ids in completion_ids_list], device=self.accelerator.device))
+        return self.accelerator.gather(torch.tensor([len(ids) for ids in completion_ids_list],
+            device=self.accelerator.device))
 
-    def observe_first_values(self, values): "Told the (N, K) objective values of every scheduled validation, before `observe_validation`."
+    def observe_first_values(self, values):
+        "Told the (N, K) objective values of every scheduled validation, before `observe_validation`."
     def observe_validation(self, vector): "Told the (K,) vector of every scheduled validation."
 
 def _completions(dataloader, num_generations):

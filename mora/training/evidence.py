@@ -13,7 +13,8 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
-from ..gradients import (GradientSketch, clip_gramian, conflicts, gradient_norms, gramian, layer_gramian,
+from ..gradients import (GradientSketch, clip_gramian, conflicts, gradient_norms, gramian,
+    layer_gramian,
     objective_jacobian, sketched_gradients)
 
 # %% ../../nbs/28_evidence.ipynb #fa676914
@@ -40,39 +41,49 @@ class Gradients:
     def exact_gramian(self, output, advantages, layers):
         "Gramian (K, K) of a generation batch `output` under per-objective `advantages` (b, K) of this process."
         params,jacobian = trainable(self.model),0.
-        for chunk in split_tensor_dict({**output, 'advantages': advantages}, self.args.steps_per_generation):
+        for chunk in split_tensor_dict({**output, 'advantages': advantages},
+                self.args.steps_per_generation):
             jacobian = jacobian + objective_jacobian(self.objective_losses(chunk), params.values())
-        jacobian *= self.args.gradient_accumulation_steps/self.args.steps_per_generation # mean over the optimizer steps of the batch
+        # mean over the optimizer steps of the batch
+        jacobian *= self.args.gradient_accumulation_steps/self.args.steps_per_generation
         return layer_gramian(self.accelerator.reduce(jacobian, 'mean'), params, layers)
 
     def objective_losses(self, chunk):
         "One loss for each objective of a chunk, on one forward pass; nothing is logged."
         kept = {n: getattr(self, n) for n in ('_metrics', 'aux_loss_enabled') if hasattr(self, n)}
-        self._metrics,self.aux_loss_enabled,self._logps = {'train': defaultdict(list), 'eval': defaultdict(list)},False,{}
+        self._metrics,self.aux_loss_enabled,self._logps = {'train': defaultdict(list),
+            'eval': defaultdict(list)},False,{}
         try:
             with self.compute_loss_context_manager():
-                return [self._compute_loss(self.model, {**chunk, 'advantages': a}) for a in chunk['advantages'].unbind(1)]
+                return [self._compute_loss(self.model, {**chunk, 'advantages': a})
+                    for a in chunk['advantages'].unbind(1)]
         finally:
             self._logps = None
             for n,value in kept.items(): setattr(self, n, value)
 
     def _get_per_token_logps_and_entropies(self, *args, **kwargs):
         if self._logps is None: return super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        if not self._logps: self._logps['of this chunk'] = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if not self._logps:
+            self._logps['of this chunk'] = super()._get_per_token_logps_and_entropies(*args,
+                **kwargs)
         return self._logps['of this chunk']
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         passes = self.args.steps_per_generation
-        first_pass = self._step%(passes*self.num_iterations) < passes # later ones are clipped more, by other signs
-        if not first_pass or 'objective_advantages' not in inputs: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        # later ones are clipped more, by other signs
+        first_pass = self._step%(passes*self.num_iterations) < passes
+        if not first_pass or 'objective_advantages' not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self._sketched = inputs['advantages'],inputs['objective_advantages']
-        with self.sketch: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with self.sketch:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def training_step(self, model, inputs, num_items_in_batch):
         self._sketched = None
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self._sketched is None: return loss
-        self._sketch_sum = self._sketch_sum + sketched_gradients(self.sketch.take(), *self._sketched)
+        self._sketch_sum = (self._sketch_sum
+            + sketched_gradients(self.sketch.take(), *self._sketched))
         if self.accelerator.sync_gradients:
             gradients,self._sketch_sum = self.accelerator.reduce(self._sketch_sum, 'mean'),0.
             self.observe_gramian(clip_gramian(gramian(gradients), gradients.norm(dim=1)))
@@ -90,17 +101,22 @@ def gramian_logs(
     return {**norms, **{f'conflict/{pair}': c for pair,c in conflicts(gramian, names).items()}}
 
 # %% ../../nbs/28_evidence.ipynb #c4accb7e
-MODEL_INPUTS = [n for n in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters if n not in
-    ('self', 'model', 'input_ids', 'attention_mask', 'logits_to_keep', 'batch_size') and not n.startswith('compute_')]
+MODEL_INPUTS = [n for n in inspect.signature(
+    GRPOTrainer._get_per_token_logps_and_entropies).parameters if n not in
+    ('self', 'model', 'input_ids', 'attention_mask', 'logits_to_keep', 'batch_size')
+    and not n.startswith('compute_')]
 
 class LogRatios:
     "Mixin for `GRPOTrainer`: log-ratios of the policy's tokens, to the initial policy and of an update."
     def __init__(self, *args, **kwargs):
-        self.initial = None   # name -> trainable parameter at the start, once `keep_initial_policy` was called
-        self._updating = None # batch whose update is watched: (output, rewards, advantages, old log-probs)
+        # name -> trainable parameter at the start, once `keep_initial_policy` was called
+        self.initial = None
+        # batch whose update is watched: (output, rewards, advantages, old log-probs)
+        self._updating = None
         super().__init__(*args, **kwargs)
 
-    def keep_initial_policy(self): self.initial = {n: p.detach().clone() for n,p in trainable(self.model).items()}
+    def keep_initial_policy(self):
+        self.initial = {n: p.detach().clone() for n,p in trainable(self.model).items()}
 
     @contextlib.contextmanager
     def initial_policy(self):
@@ -114,16 +130,20 @@ class LogRatios:
 
     def log_probs(self, output, initial=False):
         "Log-probs (b, T) of the completions of a generation batch `output`, under the policy or the initial one."
-        ids,mask = (torch.cat([output[f'prompt_{x}'], output[f'completion_{x}']], 1) for x in ('ids', 'mask'))
+        ids,mask = (torch.cat([output[f'prompt_{x}'], output[f'completion_{x}']], 1)
+            for x in ('ids', 'mask'))
         others = {n: output[n] for n in MODEL_INPUTS if n in output}
-        with torch.no_grad(), self.initial_policy() if initial else contextlib.nullcontext(), self.compute_loss_context_manager():
-            return self._get_per_token_logps_and_entropies(self.model, ids, mask, output['completion_ids'].size(1),
+        with torch.no_grad(), self.initial_policy() if initial else contextlib.nullcontext(
+                ), self.compute_loss_context_manager():
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask,
+                output['completion_ids'].size(1),
                 batch_size=self.args.per_device_train_batch_size, **others)[0]
 
     def log_ratios(self, after, before, output):
         "Log-ratios of the tokens that the policy wrote and their mask, both (B*G, T), global and on the cpu."
         mask = output['completion_mask']*output.get('tool_mask', 1)
-        both = self.accelerator.pad_across_processes(torch.stack([after-before, mask.to(after)], 1), dim=2)
+        both = self.accelerator.pad_across_processes(torch.stack([after-before, mask.to(after)], 1),
+            dim=2)
         ratios,mask = self.accelerator.gather(both).float().cpu().unbind(1)
         return ratios*mask,mask
 
@@ -134,11 +154,15 @@ class LogRatios:
 
     def updated(self):
         "Tell what the update did to its batch, if this step was the last on it."
-        if self._updating is None or self._step%(self.args.steps_per_generation*self.num_iterations): return
+        if self._updating is None or self._step%(
+                self.args.steps_per_generation*self.num_iterations):
+            return
         (output,rewards,advantages,old),self._updating = self._updating,None
-        self.observe_update(rewards.cpu(), advantages.cpu(), *self.log_ratios(self.log_probs(output), old, output))
+        self.observe_update(rewards.cpu(), advantages.cpu(),
+            *self.log_ratios(self.log_probs(output), old, output))
 
-    def observe_update(self, rewards, advantages, log_ratios, mask): "Told (B*G, K), (B*G,), (B*G, T), (B*G, T) after the last step on a batch."
+    def observe_update(self, rewards, advantages, log_ratios, mask):
+        "Told (B*G, K), (B*G,), (B*G, T), (B*G, T) after the last step on a batch."
 
 class AfterUpdate(TrainerCallback):
     "Calls `updated` of a trainer after every optimizer step, before a checkpoint is saved."

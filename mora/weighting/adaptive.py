@@ -31,13 +31,18 @@ def by_name(
     names,given = [o.name for o in objectives],value if isinstance(value, dict) else {}
     for n in given: one_of(field, n, names)
     if value is not None and not isinstance(value, dict): values = [value]*len(names)
-    else: values = [given.get(n, d) for n,d in zip(names, np.broadcast_to(default, len(names)).tolist(), strict=True)]
+    else:
+        values = [given.get(n, d) for n,d in zip(names,
+            np.broadcast_to(default, len(names)).tolist(), strict=True)]
     number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
     if all(map(number, values)): return np.array(values, float)
     raise ConfigError(field, value, 'a number, or numbers by objective name')
 
-def _named(what, objectives, values): return {f'{what}/{o.name}':x for o,x in zip(objectives, values.tolist(), strict=True) if not math.isnan(x)}
-def _listed(values): return [None if math.isnan(x) else x for x in values.tolist()] # JSON has no NaN
+def _named(what, objectives, values):
+    return {f'{what}/{o.name}':x for o,x in zip(objectives, values.tolist(), strict=True)
+        if not math.isnan(x)}
+def _listed(values): # JSON has no NaN
+    return [None if math.isnan(x) else x for x in values.tolist()]
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #326222cd
 def update_signal(
@@ -81,15 +86,20 @@ class CtwaWeighting(Weighting):
         on:str="reward",  # Where the weights act: "reward" or "advantage"
     ):
         super().__init__(weights, on)
-        self.eta,self.clip = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('eta', eta), ('clip', clip)))
-        self.tau,self._targets = _number('tau', tau, 1e-300, math.nextafter(1, 2), 'a number above 0, at most 1'),copy.deepcopy((cov_targets, obj_targets))
+        self.eta,self.clip = (_number(f, v, 0, math.inf, 'a number of at least 0')
+            for f,v in (('eta', eta), ('clip', clip)))
+        self.tau,self._targets = _number('tau', tau, 1e-300, math.nextafter(1, 2),
+            'a number above 0, at most 1'),copy.deepcopy((cov_targets, obj_targets))
 
     def start(self, objectives, reference=None):
         super().start(objectives)
-        published = [np.where([o.name=='accuracy' for o in self.objectives], *pair) for pair in ((.1, .05), (1., .95))]
+        published = [np.where([o.name=='accuracy' for o in self.objectives], *pair)
+            for pair in ((.1, .05), (1., .95))]
         self.cov_targets,self.obj_targets = (by_name(f, t, self.objectives, p.tolist()) for f,t,p in
-                                             zip(('cov_targets', 'obj_targets'), self._targets, published, strict=True))
-        self.log_weights,self.covariance = np.log(floored(self.weights, 1e-8)),np.full(len(self.weights), np.nan)
+                                             zip(('cov_targets', 'obj_targets'), self._targets,
+                                             published, strict=True))
+        self.log_weights,self.covariance = np.log(floored(self.weights,
+            1e-8)),np.full(len(self.weights), np.nan)
         return self
 
     def advantages(self, rewards, estimator):
@@ -97,21 +107,28 @@ class CtwaWeighting(Weighting):
         return super().advantages(rewards, estimator)
 
     def observe_update(self, rewards, advantages, log_ratios, mask):
-        cov,old = group_covariance(update_signal(advantages, log_ratios, mask, self.clip), rewards, self.group),self.covariance
+        cov,old = group_covariance(update_signal(advantages, log_ratios, mask, self.clip), rewards,
+            self.group),self.covariance
         cov = np.where(np.isnan(old), cov, (1-self.tau)*old + self.tau*cov)
         self.covariance = np.where(np.isnan(cov), old, cov)
         wanting = rewards.double().nanmean(0).numpy() < self.obj_targets
-        self._use(self.log_weights + self.eta*np.maximum(np.nan_to_num(self.cov_targets-cov), 0)*wanting)
+        self._use(self.log_weights + self.eta*np.maximum(np.nan_to_num(self.cov_targets-cov),
+            0)*wanting)
 
     def _use(self, log_weights):
         w,self.log_weights = np.exp(log_weights-log_weights.max()),log_weights
-        self.weights,self.scale = w/w.sum(),math.exp(min(log_weights.max() + math.log(w.sum()), math.log(100)))
+        self.weights,self.scale = w/w.sum(),math.exp(min(log_weights.max() + math.log(w.sum()),
+            math.log(100)))
 
     def logs(self): return _named('ctwa/covariance', self.objectives, self.covariance)
-    def state_dict(self): return {**super().state_dict(), 'log_weights': self.log_weights.tolist(), 'covariance': _listed(self.covariance)}
+    def state_dict(self):
+        return {**super().state_dict(), 'log_weights': self.log_weights.tolist(),
+            'covariance': _listed(self.covariance)}
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.log_weights,self.covariance = np.array(state['log_weights']),np.array(state['covariance'], float) # None becomes NaN
+        # None becomes NaN
+        self.log_weights,self.covariance = np.array(state['log_weights']),np.array(
+            state['covariance'], float)
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #c61ef5ab
 def training_rates(
@@ -146,7 +163,8 @@ class GradnormWeighting(Weighting):
         gradients='exact',     # How the Gramian is measured: "exact", "sketch", `Exact(...)` or `Sketch(...)`
     ):
         super().__init__(weights, 'advantage')
-        self.alpha,self.eta = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('alpha', alpha), ('eta', eta)))
+        self.alpha,self.eta = (_number(f, v, 0, math.inf, 'a number of at least 0')
+            for f,v in (('alpha', alpha), ('eta', eta)))
         self.gradients = measure(gradients)
         self._best = copy.deepcopy(best)
 
@@ -163,17 +181,22 @@ class GradnormWeighting(Weighting):
         self.initial = np.where(np.isnan(self.initial), losses, self.initial)
 
     def observe_gramian(self, gramian, lr=None):
-        norms = torch.as_tensor(gramian).detach().cpu().double().diagonal().clamp(min=0).sqrt().numpy()
+        norms = torch.as_tensor(gramian).detach().cpu().double().diagonal().clamp(min=0).sqrt(
+            ).numpy()
         if not np.isfinite(norms).all(): return # nothing was measured: the weights stay
         never = np.isnan(self.initial)          # an objective without a reward so far is on time
         rates = training_rates(np.where(never, 1., self.losses), np.where(never, 1., self.initial))
-        self.weights = gradnorm_step(self.scale*self.weights, norms, rates, self.alpha, self.eta)/self.scale
+        self.weights = gradnorm_step(self.scale*self.weights, norms, rates, self.alpha,
+            self.eta)/self.scale
 
     def logs(self): return _named('gradnorm/loss', self.objectives, self.losses)
-    def state_dict(self): return {**super().state_dict(), 'initial': _listed(self.initial), 'losses': _listed(self.losses)}
+    def state_dict(self):
+        return {**super().state_dict(), 'initial': _listed(self.initial),
+            'losses': _listed(self.losses)}
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.initial,self.losses = (np.array(state[f], float) for f in ('initial', 'losses')) # None becomes NaN
+        # None becomes NaN
+        self.initial,self.losses = (np.array(state[f], float) for f in ('initial', 'losses'))
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #bb2447c6
 def positive_means(
@@ -213,7 +236,9 @@ class PamaWeighting(Weighting):
         super().start(objectives)
         self.positive = np.zeros(len(self.weights))
         return self
-    def observe_reference(self, log_ratios, mask): self._tokens = log_ratios,mask # of the batch that `advantages` is asked for next
+    # of the batch that `advantages` is asked for next
+    def observe_reference(self, log_ratios, mask):
+        self._tokens = log_ratios,mask
     def advantages(self, rewards, estimator):
         each = estimator(rewards)
         self.positive = positive_means(each.cpu(), *self._tokens, self.clip)
@@ -222,7 +247,9 @@ class PamaWeighting(Weighting):
         return weighted_sum(each.clamp(min=0), c)
     def logs(self): return _named('pama/positive', self.objectives, self.positive)
     def state_dict(self): return {**super().state_dict(), 'positive': self.positive.tolist()}
-    def load_state_dict(self, state): super().load_state_dict(state); self.positive = np.array(state['positive'])
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.positive = np.array(state['positive'])
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #29e339dd
 def exp3_chances(
@@ -255,19 +282,24 @@ class DynaoptWeighting(Weighting):
         on:str="reward",  # Where the weights act: "reward" or "advantage"
     ):
         super().__init__(weights, on)
-        self.gamma,self.history = _number('gamma', gamma, 1e-300, 1, 'a number above 0, below 1'),_count('history', history)
-        if type(seed) is not int or not 0<=seed<2**32: raise ConfigError('seed', seed, 'a whole number from 0 to 4294967295')
+        self.gamma,self.history = _number('gamma', gamma, 1e-300, 1,
+            'a number above 0, below 1'),_count('history', history)
+        if type(seed) is not int or not 0<=seed<2**32:
+            raise ConfigError('seed', seed, 'a whole number from 0 to 4294967295')
         self.seed = seed
 
     def start(self, objectives, reference=None):
         super().start(objectives)
         self.weights,K = floored(self.weights, 1e-8),len(self.weights)
         self.order = sorted(range(K), key=lambda k: self.objectives[k].name)
-        self.arms,self.past,self.payoff,self.rng = np.ones(K+1),[],0.,np.random.default_rng(self.seed) # the last arm leaves the weights
+        # the last arm leaves the weights
+        self.arms,self.past,self.payoff,self.rng = np.ones(K
+            +1),[],0.,np.random.default_rng(self.seed)
         self.arm = self._draw()
         return self
 
-    def _draw(self): return int(self.rng.choice(len(self.arms), p=exp3_chances(self.arms, self.gamma)))
+    def _draw(self):
+        return int(self.rng.choice(len(self.arms), p=exp3_chances(self.arms, self.gamma)))
 
     def observe_validation(self, vector):
         now = float(normalise(vector, self.objectives)[self.order].mean())
@@ -281,11 +313,14 @@ class DynaoptWeighting(Weighting):
         self.weights = floored(w/w.sum(), 1e-8)
 
     def logs(self): return {'dynaopt/payoff': self.payoff, 'dynaopt/arm': float(self.arm)}
-    def state_dict(self): return {**super().state_dict(), 'arms': self.arms.tolist(), 'past': list(self.past), 'payoff': self.payoff, 'arm': self.arm,
+    def state_dict(self):
+        return {**super().state_dict(), 'arms': self.arms.tolist(), 'past': list(self.past),
+            'payoff': self.payoff, 'arm': self.arm,
                                   'rng': self.rng.bit_generator.state}
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.arms,self.past,self.payoff,self.arm = np.array(state['arms']),list(state['past']),state['payoff'],state['arm']
+        self.arms,self.past,self.payoff,self.arm = np.array(state['arms']),list(
+            state['past']),state['payoff'],state['arm']
         self.rng.bit_generator.state = state['rng']
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #60203914
@@ -305,8 +340,10 @@ class _ConstrainedWeighting(Weighting):
     scale_on = 'advantage'
     def __init__(self, weights, primary, targets, eta, cap):
         super().__init__(weights, 'advantage')
-        self._primary,self._targets,self.eta = primary,copy.deepcopy(targets),_number('eta', eta, 0, math.inf, 'a number of at least 0')
-        self.cap = math.inf if cap is None else _number('cap', cap, 1e-300, math.inf, 'a number above 0, or nothing')
+        self._primary,self._targets,self.eta = primary,copy.deepcopy(targets),_number('eta', eta, 0,
+            math.inf, 'a number of at least 0')
+        self.cap = (math.inf if cap is None
+            else _number('cap', cap, 1e-300, math.inf, 'a number above 0, or nothing'))
 
     def start(self, objectives, reference=None):
         super().start(objectives)
@@ -320,7 +357,9 @@ class _ConstrainedWeighting(Weighting):
         self.prices = np.where(np.isnan(self.targets), 1., prices)
         self.weights,self.scale = self.prices/self.prices.sum(),float(self.prices.sum())
 
-    def logs(self): return _named(f'{self.name()}/price', self.objectives, np.where(np.isnan(self.targets), np.nan, self.prices))
+    def logs(self):
+        return _named(f'{self.name()}/price', self.objectives,
+            np.where(np.isnan(self.targets), np.nan, self.prices))
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #dfc26f7a
 def dual_step(
@@ -347,9 +386,12 @@ class LagrangianWeighting(_ConstrainedWeighting):
         self.price(np.zeros(len(self.weights)))
         return self
     def observe_rewards(self, rewards):
-        self.price(dual_step(self.prices, self.targets - rewards.double().nanmean(0).cpu().numpy(), self.eta, self.cap))
+        self.price(dual_step(self.prices, self.targets - rewards.double().nanmean(0).cpu().numpy(),
+            self.eta, self.cap))
     def state_dict(self): return {**super().state_dict(), 'prices': self.prices.tolist()}
-    def load_state_dict(self, state): super().load_state_dict(state); self.prices = np.array(state['prices'])
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.prices = np.array(state['prices'])
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #95e81bad
 def log_dual_step(
@@ -359,7 +401,8 @@ def log_dual_step(
     cap:float=5.,         # Largest price
 )->np.ndarray: # Same shape
     "Log-prices after one step; those without a cost stay."
-    return np.where(np.isnan(cost), log_price, np.minimum(log_price + eta*cost*np.exp(log_price), math.log(cap)))
+    return np.where(np.isnan(cost), log_price,
+        np.minimum(log_price + eta*cost*np.exp(log_price), math.log(cap)))
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #e5e4c2bc
 class SafeRlhfWeighting(_ConstrainedWeighting):
@@ -381,16 +424,21 @@ class SafeRlhfWeighting(_ConstrainedWeighting):
         self.price(np.exp(self.log_prices))
         return self
 
-    def price(self, prices): super().price(prices); self.scale = 1. # divided by 1 + Σ λ
+    def price(self, prices): # divided by 1 + Σ λ
+        super().price(prices)
+        self.scale = 1.
 
     def observe_rewards(self, rewards):
-        new = [[c for c in column if math.isfinite(c)] for column in (torch.as_tensor(self.targets) - rewards.double().cpu()).T.tolist()]
+        new = [[c for c in column if math.isfinite(c)]
+            for column in (torch.as_tensor(self.targets) - rewards.double().cpu()).T.tolist()]
         self.costs = [[*old, *n][-self.window:] for old,n in zip(self.costs, new, strict=True)]
         mean = np.array([np.mean(c) if n else np.nan for c,n in zip(self.costs, new, strict=True)])
         self.log_prices = log_dual_step(self.log_prices, mean, self.eta, self.cap)
         self.price(np.exp(self.log_prices))
 
-    def state_dict(self): return {**super().state_dict(), 'log_prices': self.log_prices.tolist(), 'costs': [list(c) for c in self.costs]}
+    def state_dict(self):
+        return {**super().state_dict(), 'log_prices': self.log_prices.tolist(),
+            'costs': [list(c) for c in self.costs]}
     def load_state_dict(self, state):
         super().load_state_dict(state)
         self.log_prices,self.costs = np.array(state['log_prices']),[list(c) for c in state['costs']]

@@ -41,8 +41,10 @@ class RvpoWeighting(Weighting):
         anneal_steps:int=None, # Generation batches in which k rises linearly; None: it stays at `risk`
     ):
         super().__init__(weights, 'advantage')
-        self.risks = tuple(_number(n, k, 0, np.inf, 'a finite number of at least 0') for n,k in (('risk', risk), ('final_risk', final_risk)))
-        self.anneal_steps = anneal_steps if anneal_steps is None else _count('anneal_steps', anneal_steps)
+        self.risks = tuple(_number(n, k, 0, np.inf, 'a finite number of at least 0')
+            for n,k in (('risk', risk), ('final_risk', final_risk)))
+        self.anneal_steps = (anneal_steps if anneal_steps is None
+            else _count('anneal_steps', anneal_steps))
     def start(self, objectives, reference=None):
         super().start(objectives)
         self.step = 0
@@ -50,13 +52,17 @@ class RvpoWeighting(Weighting):
     def observe_rewards(self, rewards): self.step += 1
     @property
     def risk(self): # the first batch has the first risk
-        return float(np.interp(self.step-1, (0, self.anneal_steps), self.risks)) if self.anneal_steps else self.risks[0]
+        return (float(np.interp(self.step-1, (0, self.anneal_steps), self.risks))
+            if self.anneal_steps else self.risks[0])
     uses_estimator = False
     def advantages(self, rewards, estimator):
-        return whiten(soft_min(group_scores(rewards, group_size(estimator)).double(), self.weights, self.risk)).to(as_floats(rewards))
+        return whiten(soft_min(group_scores(rewards, group_size(estimator)).double(), self.weights,
+            self.risk)).to(as_floats(rewards))
     def logs(self): return {'rvpo/risk': self.risk}
     def state_dict(self): return {**super().state_dict(), 'step': self.step}
-    def load_state_dict(self, state): super().load_state_dict(state); self.step = state['step']
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.step = state['step']
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #efd0d838
 def box_volumes(
@@ -68,7 +74,8 @@ def box_volumes(
     lowest = rewards.nan_to_num(nan=torch.inf).amin(0)
     factors = (rewards - lowest + margin).nan_to_num(nan=1.)
     longest = factors.amax(0)
-    factors = torch.where(longest>LARGE, factors/longest, factors) # a product of K of them must not overflow
+    # a product of K of them must not overflow
+    factors = torch.where(longest>LARGE, factors/longest, factors)
     volumes = factors.pow(len(weights)*torch.as_tensor(weights).to(rewards)).prod(1)
     return volumes.masked_fill(rewards.isnan().all(1), torch.nan)
 
@@ -82,7 +89,8 @@ class HvoWeighting(Weighting):
         super().__init__(weights)
         self.margin = _number('margin', margin, 1e-300, np.inf, 'a finite number above 0')
     def advantages(self, rewards, estimator):
-        return estimator(box_volumes(rewards.double(), self.weights, self.margin)).to(as_floats(rewards))
+        return estimator(box_volumes(rewards.double(), self.weights,
+            self.margin)).to(as_floats(rewards))
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #eb0fb0aa
 def rank_rewards(
@@ -116,15 +124,19 @@ class ParetopoWeighting(Weighting):
         super().__init__(weights)
         self.switch = _number('switch', switch, 0, np.inf, 'a number of at least 0')
         self.smoothing = _number('smoothing', smoothing, 0, 1, 'a number from 0 to below 1')
-        self.beta,self.lower = _number('beta', beta, 0, 1+1e-12, 'a number from 0 to 1'),copy.deepcopy(lower)
+        self.beta,self.lower = _number('beta', beta, 0, 1+1e-12,
+            'a number from 0 to 1'),copy.deepcopy(lower)
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
-        self.archive,self.gain,self.step = ParetoArchive(np.zeros(K) if self.lower is None else finite_numbers('lower', self.lower, K)),0.,0
+        self.archive,self.gain,self.step = ParetoArchive(np.zeros(K) if self.lower is None
+            else finite_numbers('lower', self.lower, K)),0.,0
         return self
     def observe_rewards(self, rewards):
         self.step += 1
-        if self.step>self.switch: self.scale = 1.; return
+        if self.step>self.switch:
+            self.scale = 1.
+            return
         mean = rewards.detach().cpu().double().nanmean(0).numpy()
         if not np.isfinite(mean).all(): return # an objective that nobody has: the multiplier stays
         self.gain = self.smoothing*self.gain + (1-self.smoothing)*self.archive.add(mean)
@@ -134,13 +146,17 @@ class ParetopoWeighting(Weighting):
     def advantages(self, rewards, estimator):
         if self.step<=self.switch: return super().advantages(rewards, estimator)
         G = group_size(estimator)
-        ranked = [rank_rewards(r.detach().cpu().double(), self.weights, self.beta) for r in rewards.split(G)]
+        ranked = [rank_rewards(r.detach().cpu().double(), self.weights, self.beta)
+            for r in rewards.split(G)]
         return grpo(torch.cat(ranked), G).to(as_floats(rewards))
     def logs(self): return {'paretopo/gain': self.gain, 'paretopo/volume': self.archive.hypervolume}
-    def state_dict(self): return {**super().state_dict(), 'gain': self.gain, 'step': self.step, 'archive': self.archive.state_dict()}
+    def state_dict(self):
+        return {**super().state_dict(), 'gain': self.gain, 'step': self.step,
+            'archive': self.archive.state_dict()}
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.gain,self.step = state['gain'],state['step']; self.archive.load_state_dict(state['archive'])
+        self.gain,self.step = state['gain'],state['step']
+        self.archive.load_state_dict(state['archive'])
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #cb305cf9
 def shortfalls(
@@ -185,20 +201,30 @@ class TchebycheffWeighting(Weighting):
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
-        self.preference,self.ideal = self.weights,np.full(K, np.nan) if self.fixed is None else finite_numbers('ideal', self.fixed, K)
+        self.preference,self.ideal = self.weights,np.full(K,
+            np.nan) if self.fixed is None else finite_numbers('ideal', self.fixed, K)
         return self
     def observe_rewards(self, rewards):
         rewards = rewards.detach().cpu().double()
         best = rewards.nan_to_num(nan=-torch.inf).amax(0).numpy()
-        if self.fixed is None: self.ideal = np.fmax(self.ideal, np.where(np.isfinite(best), best, np.nan))
+        if self.fixed is None:
+            self.ideal = np.fmax(self.ideal, np.where(np.isfinite(best), best, np.nan))
         gaps = shortfalls(rewards.nanmean(0), self.preference, self.ideal)
-        if self.form=='means' and not gaps.isnan().all(): self.weights = tchebycheff_weights(gaps, self.preference, self.mu)
+        if self.form=='means' and not gaps.isnan().all():
+            self.weights = tchebycheff_weights(gaps, self.preference, self.mu)
     def advantages(self, rewards, estimator):
         if self.form=='means': return super().advantages(rewards, estimator)
-        return estimator(tchebycheff(shortfalls(rewards.double(), self.preference, self.ideal), self.mu)).to(as_floats(rewards))
-    def logs(self): return {f'tchebycheff/ideal/{o.name}': float(z) for o,z in zip(self.objectives, self.ideal, strict=True) if np.isfinite(z)}
-    def state_dict(self): return {**super().state_dict(), 'ideal': [None if np.isnan(z) else z for z in self.ideal.tolist()]}
-    def load_state_dict(self, state): super().load_state_dict(state); self.ideal = np.array(state['ideal'], float)
+        return estimator(tchebycheff(shortfalls(rewards.double(), self.preference, self.ideal),
+            self.mu)).to(as_floats(rewards))
+    def logs(self):
+        return {f'tchebycheff/ideal/{o.name}': float(z)
+            for o,z in zip(self.objectives, self.ideal, strict=True) if np.isfinite(z)}
+    def state_dict(self):
+        return {**super().state_dict(),
+            'ideal': [None if np.isnan(z) else z for z in self.ideal.tolist()]}
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.ideal = np.array(state['ideal'], float)
 
 class SmoothTchebycheffWeighting(TchebycheffWeighting):
     "Smooth Tchebycheff: weights lean to the objectives furthest from their ideals. Source (grade A): arXiv 2402.19078, Xi-L/STCH. Stateful."

@@ -23,8 +23,10 @@ def group_scores(
     "Each objective in standard deviations from its group's mean; exactly 0 where it does not vary."
     rewards = as_floats(rewards)
     grouped = rewards.reshape(-1, num_generations, rewards.shape[1])
-    z = (grouped - grouped.nanmean(1, keepdim=True)) / (nanstd(grouped, dim=1).unsqueeze(1) + 1e-4) # TRL's operations, in its order
-    varies = grouped.nan_to_num(nan=-torch.inf).amax(1, keepdim=True) > grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
+    # TRL's operations, in its order
+    z = (grouped - grouped.nanmean(1, keepdim=True)) / (nanstd(grouped, dim=1).unsqueeze(1) + 1e-4)
+    varies = grouped.nan_to_num(nan=-torch.inf).amax(1,
+        keepdim=True) > grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
     return torch.where(varies, z, 0.).masked_fill(grouped.isnan(), torch.nan).view_as(rewards)
 
 # %% ../../nbs/13_weighting_normalised.ipynb #e83f53e6
@@ -66,7 +68,8 @@ class MoGrpoWeighting(Weighting):
         return self
     uses_estimator = False
     def advantages(self, rewards, estimator):
-        return (self.scale*normalise_then_sum(rewards, self.weights, group_size(estimator))).nan_to_num(nan=0.)
+        return (self.scale*normalise_then_sum(rewards, self.weights,
+            group_size(estimator))).nan_to_num(nan=0.)
 
 # %% ../../nbs/13_weighting_normalised.ipynb #e1d5bd68
 def variation_weights(
@@ -103,11 +106,13 @@ class SawWeighting(Weighting):
         self._lower = copy.deepcopy(lower)
     def start(self, objectives, reference=None):
         super().start(objectives)
-        self.lower = None if self._lower is None else finite_numbers('lower', self._lower, len(self.weights))
+        self.lower = (None if self._lower is None
+            else finite_numbers('lower', self._lower, len(self.weights)))
         self.priorities = len(self.weights)*self.weights
         return self
     def observe_rewards(self, rewards):
-        w = variation_weights(rewards, self.lower)*self.priorities * (1 if self.on=='reward' else len(self.priorities))
+        w = variation_weights(rewards, self.lower)*self.priorities * (1 if self.on=='reward'
+            else len(self.priorities))
         if w.sum()>0: self.weights,self.scale = w/w.sum(),float(w.sum())
     @property
     def uses_estimator(self): return self.on=='reward'
@@ -135,4 +140,5 @@ class DvaoWeighting(Weighting):
         weights=None, # Base weights: K numbers on the simplex, the name of a preset, or None for equal weights
     ): super().__init__(weights, 'advantage')
     uses_estimator = False
-    def advantages(self, rewards, estimator): return variance_adaptive(rewards, self.weights, group_size(estimator))
+    def advantages(self, rewards, estimator):
+        return variance_adaptive(rewards, self.weights, group_size(estimator))
