@@ -58,8 +58,9 @@ def reward_values(
 def is_async(reward_func)->bool:
     "Whether calling `reward_func` gives a coroutine: an async function, a partial of one, or an object with an async `__call__`."
     while isinstance(reward_func, functools.partial): reward_func = reward_func.func
-    call = getattr(reward_func, '__call__', None) # noqa: B004
-    return inspect.iscoroutinefunction(reward_func) or inspect.iscoroutinefunction(call)
+
+    return (inspect.iscoroutinefunction(reward_func)
+        or inspect.iscoroutinefunction(getattr(reward_func, '__call__', None))) # noqa: B004
 
 @contextmanager
 def _naming(name):
