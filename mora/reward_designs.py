@@ -10,6 +10,8 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 from .errors import ConfigError
 from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, step_markers
 from .rewards import _has_box, _lengths, _listed, _text
+_all_ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'GradedClarity', 'GatedConciseness',
+    'GatedClarity', 'OpposedConciseness'] # public names
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):

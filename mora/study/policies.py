@@ -26,6 +26,7 @@ from .tasks import load_task, solve, split_of
 # public names
 _all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'objective_vector', 'decode',
     'load_policy']
+_all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'load_policy'] # public names
 
 # %% ../../nbs/study/21_policies.ipynb #a3fda2fd
 PIECE = r'\\boxed\{|\}|\d+|[A-Za-z]+|\n|[^\s\w]' # a word, a number, a sign, or the end of a line

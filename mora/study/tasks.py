@@ -16,6 +16,7 @@ from .tables import SPLITS,answers,as_dataset,column_names,prompts,with_columns
 from .tables import find_path,find_source,missing_path,read_hub,read_path
 # public names
 _all_ = ['Problem', 'make_problem', 'Style', 'solve', 'Task', 'load_task', 'load_dataset_task']
+_all_ = ['Problem', 'make_problem', 'Task', 'load_task', 'load_dataset_task'] # public names
 
 # %% ../../nbs/study/20_tasks.ipynb #700c9573
 # names, and the pronoun of each

@@ -19,6 +19,7 @@ from ..pareto import Objective,normalise,pareto_mask
 from ..weighting.core import make_weighting
 # public names
 _all_ = ['make_testbed', 'BoxPolicy', 'Climb', 'climb', 'expected', 'sweep', 'inside']
+_all_ = ['make_testbed', 'BoxPolicy', 'climb', 'expected', 'sweep'] # public names
 
 # %% ../../nbs/study/60_testbed.ipynb #8cbc9562
 PROBLEMS = { # name -> pymoo's name, its options, ranges of the objectives
