@@ -22,8 +22,10 @@ _PUBLIC = dict(
      'weighting.check': 'check_weighting', 'weighting.fixed': 'FixedWeighting',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
-     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
-     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting LagrangianWeighting SafeRlhfWeighting',
+     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting '
+         'SmoothTchebycheffWeighting',
+     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting '
+         'LagrangianWeighting SafeRlhfWeighting',
      'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
      'study.tasks': 'Task load_task load_dataset_task',
      'study.policies': 'load_policy',

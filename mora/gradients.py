@@ -150,7 +150,8 @@ class GradientSketch:
         if not output.requires_grad: return
         if inputs[0].ndim!=3: # an expert of a mixture sees tokens of several samples in one heap
             raise ConfigError('gradients', 'sketch',
-                f'layers that see samples (b, T, d), unlike {self.names[i]} {tuple(inputs[0].shape)}: choose other layers, or gradients="exact"')
+                f'layers that see samples (b, T, d), unlike {self.names[i]} '
+                f'{tuple(inputs[0].shape)}: choose other layers, or gradients="exact"')
         key = None if self._whole_in[i] else ('in', module.in_features)
         # query, key and value read the same input: it is projected once
         if self._last[0] is not inputs[0] or self._last[1]!=key:

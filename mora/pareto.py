@@ -159,7 +159,8 @@ class ParetoArchive:
         return hypervolume(self.points, self.reference)
     def __len__(self): return len(self.points)
     def __repr__(self):
-        return f"ParetoArchive({len(self)} points, hypervolume {self.hypervolume:.4g}, reference {self.reference.tolist()})"
+        return (f"ParetoArchive({len(self)} points, hypervolume {self.hypervolume:.4g}, reference "
+            f"{self.reference.tolist()})")
     def state_dict(self)->dict:
         "Reference, points and last gain as plain lists and numbers, fit for JSON."
         return dict(reference=self.reference.tolist(), points=self.points.tolist(), gain=self.gain)

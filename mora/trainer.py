@@ -135,7 +135,8 @@ class UpdateNorm(TrainerCallback):
         self.before = None
         if not np.isfinite(norm):
             raise RuntimeError(
-                f'step {state.global_step+1}: the update of the parameters is not finite ({norm}). Nothing was saved at this step.')
+                f'step {state.global_step+1}: the update of the parameters is not finite ({norm}). '
+                f'Nothing was saved at this step.')
         self.trainer.log_step({'update/norm': norm})
 
 # %% ../nbs/30_trainer.ipynb #c5ba16eb
@@ -151,7 +152,8 @@ def check_advantages(
     if largest<=LARGEST_ADVANTAGE: return
     reach = rewards.abs().nan_to_num(nan=0.).max().item()
     raise RuntimeError(
-        f'advantages of weighting {weighting.name()} reach {largest:g}, more than {LARGEST_ADVANTAGE:g}: their gradients would overflow. '
+        f'advantages of weighting {weighting.name()} reach {largest:g}, more than '
+        f'{LARGEST_ADVANTAGE:g}: their gradients would overflow. '
         f'Rewards reach {reach:g}: scale them, or use an estimator that divides by their deviation')
 
 # %% ../nbs/30_trainer.ipynb #76fac5d1
@@ -175,7 +177,8 @@ def check_steps(trainer):
     args = trainer.args
     if args.steps_per_generation%args.gradient_accumulation_steps:
         raise ConfigError('steps_per_generation', args.steps_per_generation,
-            f'a multiple of gradient_accumulation_steps ({args.gradient_accumulation_steps}): {trainer.weighting.name()} observes whole optimizer steps')
+            f'a multiple of gradient_accumulation_steps ({args.gradient_accumulation_steps}): '
+            f'{trainer.weighting.name()} observes whole optimizer steps')
 
 def check_log_probs(trainer):
     "`ConfigError` where log-probs of the same completions under two policies could not be compared."
@@ -246,7 +249,8 @@ def model_card(
         '| objective | better | range | weight now |', '|---|---|---|---|', *rows]
     if front:
         text += ['',
-            f'Front of the validated policies on the ranges above (0 worst, 1 best), hypervolume {trainer.archive.hypervolume:.4f}:', '',
+            f'Front of the validated policies on the ranges above (0 worst, 1 best), hypervolume '
+            f'{trainer.archive.hypervolume:.4f}:', '',
         '| ' + ' | '.join(names) + ' |', '|' + '---|'*len(names), *front]
     return '\n'.join([*header, '', *text, ''])
 

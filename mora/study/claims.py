@@ -636,9 +636,11 @@ def in_short(
         which = '; '.join(
             f"{plain(in_words(r.method).lower())} under {plain(in_words(r.algorithm))}"
             for r in held.itertuples()) if len(held)<3 else ''
-        return f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and {(rows.verdict=='does not hold').sum()} do not"
+        return (f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and "
+            f"{(rows.verdict=='does not hold').sum()} do not")
     def tallies(question):
-        return f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all checkpoints {tally(question, 'archive')}"
+        return (f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all "
+            f"checkpoints {tally(question, 'archive')}")
     best = (f"Better than the best fixed weights of a search: {tallies('best')}. "
         if (tested.question=='best').any() else '')
     return (f"Better than fixed weights at equal preset: {tallies('dominance')}. {best}"
@@ -812,20 +814,30 @@ def plot_null(
 def rules()->dict: # topic -> sentence
     "What was done about pairing, units, intervals, tests, multiplicity, selection and verdicts."
     return {
-        'Pairing':"A run is compared with the run of fixed weights that has the same algorithm, preset and seed, hence the same initial "
-            "policy and the same problems in the same order; a gradient-based run, which has one start, with those at each of the "
+        'Pairing':"A run is compared with the run of fixed weights that has the same algorithm, "
+            "preset and seed, hence the same initial "
+            "policy and the same problems in the same order; a gradient-based run, which has one "
+            "start, with those at each of the "
             "presets.",
-        'Units':"The unit is the seed: its differences are averaged over presets (and over algorithms where these are pooled) before "
-            "anything else, and seeds are resampled whole; checkpoints and runs of one seed are never treated as independent.",
+        'Units':"The unit is the seed: its differences are averaged over presets (and over "
+            "algorithms where these are pooled) before "
+            "anything else, and seeds are resampled whole; checkpoints and runs of one seed are "
+            "never treated as independent.",
         'Interval':"95% percentile bootstrap of the mean over seeds, for one claim by itself.",
         'Test':"Student's paired test over seeds, two-sided; an exact sign-flip test stands beside it.",
-        'Multiplicity':"Holm's adjustment within each question about one method (its measures and algorithms, or presets), which keeps the "
-            f"chance of any wrong verdict there at {ALPHA:.0%}; claims about all algorithms or all presets follow from their parts "
+        'Multiplicity':"Holm's adjustment within each question about one method (its measures and "
+            "algorithms, or presets), which keeps the "
+            f"chance of any wrong verdict there at {ALPHA:.0%}; claims about all algorithms or all "
+            f"presets follow from their parts "
             "and need no further adjustment.",
-        'Selection':"A chosen checkpoint, and the front whose length is compared, is chosen on validation problems and reported on test "
+        'Selection':"A chosen checkpoint, and the front whose length is compared, is chosen on "
+            "validation problems and reported on test "
             "problems; the best fixed weights were chosen on other seeds; all else uses every checkpoint or the last.",
-        'Never reached':"A run that does not reach the target counts as the whole budget (restricted mean), and how often that happens is shown.",
-        'Verdict':f"With {SEEDS} seeds or more: a claim holds if its interval at Holm's level is clear of 0 on the claimed side, does not "
+        'Never reached':"A run that does not reach the target counts as the whole budget "
+            "(restricted mean), and how often that happens is shown.",
+        'Verdict':f"With {SEEDS} seeds or more: a claim holds if its interval at Holm's level is "
+            f"clear of 0 on the claimed side, does not "
             "hold if it is clear on the other side, and is undecided otherwise; with fewer seeds it is undecided.",
-        'Reach':"All seeds share the test problems and the initial policy: intervals say what another training seed would do, not what "
+        'Reach':"All seeds share the test problems and the initial policy: intervals say what "
+            "another training seed would do, not what "
             "other problems would."}

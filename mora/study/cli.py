@@ -94,7 +94,8 @@ EXAMPLES = dict(
   mora report                  # one page of all experiments and their answers""")
 USAGE = dict(
     train='mora train [--config FILE] [--out DIR] [--dry-run] [--trust-remote-code] [--SETTING VALUE ...]')
-FURTHER = 'Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-vllm true; a recipe has the same names with underscores.'
+FURTHER = ('Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-vllm true; a recipe '
+    'has the same names with underscores.')
 
 # %% ../../nbs/study/42_cli.ipynb #7719f712
 def make_parser():
@@ -126,7 +127,8 @@ def make_parser():
     study.add_argument('--workers',
         help='runs at a time (default: 2; with --engine ray one on each CPU of the cluster)')
     study.add_argument('--engine', default='local', metavar='local|ray',
-        help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the runs (default: local)')
+        help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the '
+            'runs (default: local)')
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE',
         help='settings of all runs; for their names see mora train --help')

@@ -617,7 +617,9 @@ def run_study(
     worker_environment()
     jobs = make_jobs(grid, grid_configs(grid, seeds, overrides), out, here=engine=='local')
     todo = [prepare(j) for j in jobs if not j.finished]
-    print(f'{grid.name}: {len(jobs)} runs in {out}, {len(jobs)-len(todo)} finished before, {sum(j.begun>0 for j in todo)} to go on with; {workers or "one on each CPU of the cluster"} at a time', flush=True)
+    print(f'{grid.name}: {len(jobs)} runs in {out}, {len(jobs)-len(todo)} finished before, '
+        f'{sum(j.begun>0 for j in todo)} to go on with; '
+        f'{workers or "one on each CPU of the cluster"} at a time', flush=True)
     try: ended = run_jobs(todo, workers, each) if todo else []
     finally: end_kernels()
     if any(j.finished for j in jobs): save_results(out)

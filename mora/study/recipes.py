@@ -102,11 +102,15 @@ def workload(
     batches = math.ceil(
         config.max_steps*shape['gradient_accumulation_steps']/shape['steps_per_generation'])
     count = lambda every: config.max_steps//every + 1
-    return [f'{config.max_steps:,} optimizer steps on {batches:,} batches of {prompts} prompts x {config.num_generations} completions: '
+    return [f'{config.max_steps:,} optimizer steps on {batches:,} batches of {prompts} prompts x '
+        f'{config.num_generations} completions: '
             f'{batches*prompts/len(task.train):.3g} passes through {len(task.train):,} training prompts',
-        f'each step: {num_processes()} process(es) x {shape["per_device_train_batch_size"]} completions x {shape["gradient_accumulation_steps"]} passes',
-        f'at most {batches*prompts*config.num_generations*told["max_completion_length"]:,} tokens generated for training',
-        f'validation of {len(task.validation)} prompts {count(told["eval_steps"])} times, test of {len(task.test)} prompts {count(told["test_steps"])} times, greedy',
+        f'each step: {num_processes()} process(es) x {shape["per_device_train_batch_size"]} '
+        f'completions x {shape["gradient_accumulation_steps"]} passes',
+        f'at most {batches*prompts*config.num_generations*told["max_completion_length"]:,} tokens '
+        f'generated for training',
+        f'validation of {len(task.validation)} prompts {count(told["eval_steps"])} times, test of '
+        f'{len(task.test)} prompts {count(told["test_steps"])} times, greedy',
         *([f'{config.weighting} needs: {", ".join(sorted(needs))}'] if needs else [])]
 
 # %% ../../nbs/study/43_recipes.ipynb #af5db994
@@ -154,10 +158,12 @@ def dry_run(
         'Work': '\n'.join(workload(config, task, needs)),
         'First prompt, as the model sees it': first.strip(),
         'Objectives': '\n'.join(
-        f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to {o.range[1]:g}; weight {w:.3g}'
+        f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to '
+        f'{o.range[1]:g}; weight {w:.3g}'
                                 for o,w in zip(task.objectives, weighting.weights)),
         'Rewards on stand-ins for completions': table.to_string(index=False),
-        'Model': f'{about.model_type}, {count(False):,} parameters, {count(True):,} trained; longest prompt {longest} tokens, completions up to {told["max_completion_length"]}',
+        'Model': f'{about.model_type}, {count(False):,} parameters, {count(True):,} trained; '
+            f'longest prompt {longest} tokens, completions up to {told["max_completion_length"]}',
         'Memory, roughly, of a process that holds the whole model': f'{in_gb(sum(parts.values()))}: '
         + ', '.join(f'{k} {in_gb(v)}' for k,v in parts.items() if v),
         'Notes': '\n'.join(notes(config)), 'Folder': str(folder)}

@@ -239,10 +239,12 @@ class ExperimentConfig:
     threads:int = setting(1, 'CPU threads of torch. Another number rounds differently', least=1,
         most=256)
     rewards:list|None = setting(None,
-        'one reward per objective, in the order of the weights: accuracy, conciseness, clarity, or module:function. Default: these three')
+        'one reward per objective, in the order of the weights: accuracy, conciseness, clarity, or '
+        'module:function. Default: these three')
     chat:bool = setting(False, "put prompts into the model's chat template as user messages")
     lora:dict = setting({},
-        'adapter to train: arguments of peft.LoraConfig, e.g. {r: 16, target_modules: all-linear}. Default: train all parameters')
+        'adapter to train: arguments of peft.LoraConfig, e.g. {r: 16, target_modules: all-linear}. '
+        'Default: train all parameters')
     trainer_options:dict = setting({},
         'further arguments of MultiObjectiveConfig, e.g. {use_vllm: true}. Each may also be given as a setting')
 
@@ -302,7 +304,8 @@ REFUSED = { # argument of TRL -> what is expected instead
     **_refused('resume_from_checkpoint', 'the same command goes on with a run that was killed'),
     **_refused('ignore_data_skip restore_callback_states_from_checkpoint',
     'a run that goes on would differ from one that was not killed'),
-    **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision log_completions_hub_repo',
+    **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push '
+        'hub_revision log_completions_hub_repo',
                'nothing is uploaded while a run trains; upload its folder afterwards'),
     **_refused('do_train do_eval do_predict local_rank',
     'it is the command and the launcher that say so'),
@@ -319,7 +322,8 @@ REFUSED = { # argument of TRL -> what is expected instead
     **_refused('auto_find_batch_size',
     'it would change the batch; per_device_train_batch_size says what fits'),
     **_refused('parallelism_config', 'it is not a plain value; the launcher divides the work'),
-    'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model may run code of its own',
+    'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model '
+        'may run code of its own',
 }
 
 # %% ../../nbs/study/38_settings.ipynb #7a12d0c7

@@ -154,7 +154,8 @@ class Ranges:
         low,high = min([0., *values]),max([0., *values])
         if objective.range[0]<=low and high<=objective.range[1]: return objective
         warnings.warn(
-            f'reward {objective.name!r}: values from {min(values):g} to {max(values):g} are outside {_interval(*objective.range)}. Its range is taken from them: '
+            f'reward {objective.name!r}: values from {min(values):g} to {max(values):g} are '
+            f'outside {_interval(*objective.range)}. Its range is taken from them: '
             f'{_interval(low, high)}. {_advice(objective)}', stacklevel=4)
         return replace(objective, range=(low, high))
 
@@ -170,7 +171,8 @@ class Ranges:
                 continue
             self._warned.add(o.name)
             warnings.warn(
-                f'reward {o.name!r}: values from {min(column):g} to {max(column):g} are outside its range {_interval(*o.range)}. Values beyond the worse end '
+                f'reward {o.name!r}: values from {min(column):g} to {max(column):g} are outside '
+                f'its range {_interval(*o.range)}. Values beyond the worse end '
                 f'have hypervolume 0. {_advice(o)}', stacklevel=4)
 
     def state_dict(self):

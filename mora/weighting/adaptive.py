@@ -40,8 +40,6 @@ def by_name(
 def _named(what, objectives, values):
     return {f'{what}/{o.name}':x for o,x in zip(objectives, values.tolist(), strict=True)
         if not math.isnan(x)}
-def _listed(values): # JSON has no NaN
-    return [None if math.isnan(x) else x for x in values.tolist()]
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #326222cd
 def update_signal(
@@ -73,7 +71,16 @@ def group_covariance(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #bb2e1ec2
 class CtwaWeighting(Weighting):
-    "CTWA: raise weights of objectives whose reward goes too little with the update. Stateful. Source (grade A): arXiv 2602.06869, yining610/ctwa."
+    """Raise the weights of objectives whose rewards covary too little with the update.
+
+    log w_k grows by eta max(target_k - covariance_k, 0) while the mean reward of k is below its target.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A): CTWA, https://arxiv.org/abs/2602.06869, code yining610/ctwa.
+    State: weights, multiplier, log-weights, smoothed covariances.
+    Evidence: the weights hardly move on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('log_weights', 'covariance')
     needs = frozenset({'update'})
     def __init__(self,
         weights=None,     # Initial weights: K numbers, the name of a preset, or None for equal weights
@@ -120,14 +127,6 @@ class CtwaWeighting(Weighting):
             math.log(100)))
 
     def logs(self): return _named('ctwa/covariance', self.objectives, self.covariance)
-    def state_dict(self):
-        return {**super().state_dict(), 'log_weights': self.log_weights.tolist(),
-            'covariance': _listed(self.covariance)}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        # None becomes NaN
-        self.log_weights,self.covariance = np.array(state['log_weights']),np.array(
-            state['covariance'], float)
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #c61ef5ab
 def training_rates(
@@ -152,7 +151,17 @@ def gradnorm_step(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #88082b47
 class GradnormWeighting(Weighting):
-    "GradNorm: equal training rates. Stateful. Source (grade A; the loss and the smallest weight are ours): arXiv 1711.02257 as in yining610/ctwa."
+    """Weights that equalise the training rates of the objectives.
+
+    The weights take a step toward gradient norms in proportion to (remaining loss)^alpha.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A; the loss and the smallest weight are ours): GradNorm, https://arxiv.org/abs/1711.02257,
+    as in yining610/ctwa.
+    State: weights, initial and latest losses.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('initial', 'losses')
     needs,scale_on = frozenset({'gramian'}),'advantage'
     def __init__(self,
         weights=None,          # Initial weights: K numbers, the name of a preset, or None for equal weights, as published
@@ -189,13 +198,6 @@ class GradnormWeighting(Weighting):
             self.eta)/self.scale
 
     def logs(self): return _named('gradnorm/loss', self.objectives, self.losses)
-    def state_dict(self):
-        return {**super().state_dict(), 'initial': _listed(self.initial),
-            'losses': _listed(self.losses)}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        # None becomes NaN
-        self.initial,self.losses = (np.array(state[f], float) for f in ('initial', 'losses'))
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #bb2447c6
 def positive_means(
@@ -223,7 +225,16 @@ def weakest(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #43c55d89
 class PamaWeighting(Weighting):
-    "PAMA: positive advantages of the objective with the least of them. Source (grade B, completed by our reading): arXiv 2508.07768."
+    """Positive advantages of the objective that has the least of them.
+
+    The weights are all on the objective with the smallest positive mean advantage over tokens.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade B, completed by our reading): PAMA, https://arxiv.org/abs/2508.07768.
+    State: weights, mean positive advantages.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('positive',)
     needs = frozenset({'reference'})
     def __init__(self,
         weights=None,   # Shown until the first batch; the method has no preference
@@ -245,10 +256,6 @@ class PamaWeighting(Weighting):
         if c.any(): self.weights = c
         return weighted_sum(each.clamp(min=0), c)
     def logs(self): return _named('pama/positive', self.objectives, self.positive)
-    def state_dict(self): return {**super().state_dict(), 'positive': self.positive.tolist()}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.positive = np.array(state['positive'])
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #29e339dd
 def exp3_chances(
@@ -271,7 +278,16 @@ def exp3_step(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #f67dc65d
 class DynaoptWeighting(Weighting):
-    "DynaOpt: a bandit draws the weight to raise, paid by validation. Stateful. Source (grade A): arXiv 2403.13578, MichiganNLP/dynaopt."
+    """An Exp3 bandit draws the weight to raise. Validation pays it.
+
+    The payoff is the mean of the normalised objective vector minus its mean over the past.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A): DynaOpt, https://arxiv.org/abs/2403.13578, code MichiganNLP/dynaopt.
+    State: weights, arms, past validations, payoff, last arm, random state.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('arms', 'past', 'payoff', 'arm', 'rng')
     needs = frozenset({'validation'})
     def __init__(self,
         weights=None,     # Initial weights: K numbers, the name of a preset, or None for equal weights, as published
@@ -312,15 +328,6 @@ class DynaoptWeighting(Weighting):
         self.weights = floored(w/w.sum(), 1e-8)
 
     def logs(self): return {'dynaopt/payoff': self.payoff, 'dynaopt/arm': float(self.arm)}
-    def state_dict(self):
-        return {**super().state_dict(), 'arms': self.arms.tolist(), 'past': list(self.past),
-            'payoff': self.payoff, 'arm': self.arm,
-                                  'rng': self.rng.bit_generator.state}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.arms,self.past,self.payoff,self.arm = np.array(state['arms']),list(
-            state['past']),state['payoff'],state['arm']
-        self.rng.bit_generator.state = state['rng']
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #60203914
 def primary_objective(
@@ -372,7 +379,16 @@ def dual_step(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #16187a7c
 class LagrangianWeighting(_ConstrainedWeighting):
-    "Primary objective plus the others at prices that follow their violations. Stateful. Source (grade A): `lagrangian` in yining610/ctwa."
+    """A primary objective plus the others at prices that follow their violations.
+
+    The price of k moves by eta (target_k - mean r_k) and is at least 0.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A): `lagrangian` in yining610/ctwa.
+    State: weights, multiplier, prices.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('prices',)
     def __init__(self,
         weights=None,   # Say which objective is primary if `primary` does not: the heaviest, the first among equals
         primary=None,   # Name of the objective to maximise
@@ -387,10 +403,6 @@ class LagrangianWeighting(_ConstrainedWeighting):
     def observe_rewards(self, rewards):
         self.price(dual_step(self.prices, self.targets - rewards.double().nanmean(0).cpu().numpy(),
             self.eta, self.cap))
-    def state_dict(self): return {**super().state_dict(), 'prices': self.prices.tolist()}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.prices = np.array(state['prices'])
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #95e81bad
 def log_dual_step(
@@ -405,7 +417,17 @@ def log_dual_step(
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #e5e4c2bc
 class SafeRlhfWeighting(_ConstrainedWeighting):
-    "Prices in logarithms and an advantage of constant size. Stateful. Source (grade B; several constraints are ours): Safe RLHF, arXiv 2310.12773."
+    """A primary objective plus the others at log-prices, with an advantage of constant size.
+
+    log price_k moves by eta cost_k price_k, with the cost target_k - r_k averaged over `window` completions.
+    The weighted sum is divided by the sum of the prices.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade B; several constraints are ours): Safe RLHF, https://arxiv.org/abs/2310.12773.
+    State: weights, log-prices, costs.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('log_prices', 'costs')
     def __init__(self,
         weights=None,    # Say which objective is primary if `primary` does not: the heaviest, the first among equals
         primary=None,    # Name of the objective to maximise
@@ -435,10 +457,6 @@ class SafeRlhfWeighting(_ConstrainedWeighting):
         self.log_prices = log_dual_step(self.log_prices, mean, self.eta, self.cap)
         self.price(np.exp(self.log_prices))
 
-    def state_dict(self):
-        return {**super().state_dict(), 'log_prices': self.log_prices.tolist(),
-            'costs': [list(c) for c in self.costs]}
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.log_prices,self.costs = np.array(state['log_prices']),[list(c) for c in state['costs']]
         self.price(np.exp(self.log_prices))

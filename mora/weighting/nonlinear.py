@@ -34,7 +34,16 @@ def soft_min(
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #9b36cafe
 class RvpoWeighting(Weighting):
-    "RVPO: soft minimum of the group scores, whitened. Source (grade B, defaults C; the weights are ours): arXiv 2605.05750. Stateful: counts steps."
+    """Soft minimum of the group scores, whitened over the batch.
+
+    The temperature of the soft minimum follows a schedule over the steps.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade B, defaults C; the weights are ours): RVPO, https://arxiv.org/abs/2605.05750.
+    State: weights, number of steps.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('step',)
     def __init__(self,
         weights=None,          # K numbers on the simplex, the name of a preset, or None for equal weights, as published
         risk:float=.5,         # k, at the first step
@@ -60,10 +69,6 @@ class RvpoWeighting(Weighting):
         return whiten(soft_min(group_scores(rewards, group_size(estimator)).double(), self.weights,
             self.risk)).to(as_floats(rewards))
     def logs(self): return {'rvpo/risk': self.risk}
-    def state_dict(self): return {**super().state_dict(), 'step': self.step}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.step = state['step']
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #efd0d838
 def box_volumes(
@@ -82,7 +87,15 @@ def box_volumes(
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #662dcfd0
 class HvoWeighting(Weighting):
-    "HVO: product of rewards above the batch's lowest. Source (grade A; exponents are ours): arXiv 2510.19325, ai4business-LiAuto/HVO."
+    """Product of the rewards above the lowest of the batch.
+
+    The advantage is taken from the volume prod_k (r_k - min r_k) with the weights as exponents.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A; exponents are ours): HVO, https://arxiv.org/abs/2510.19325, code ai4business-LiAuto/HVO.
+    State: weights.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     def __init__(self,
         weights=None,    # K numbers on the simplex, the name of a preset, or None for equal weights, as published
         margin:float=.1, # Of the reference point below the lowest rewards, in units of reward
@@ -114,7 +127,16 @@ def rank_rewards(
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #30ca951a
 class ParetopoWeighting(Weighting):
-    "ParetoPO, experimental: a hypervolume multiplier, then Pareto ranks. Source (grade C; many choices are ours): arXiv 2606.16111. Stateful."
+    """A hypervolume multiplier, then Pareto ranks within the batch. Experimental.
+
+    Completions are ordered by their Pareto rank. The weighted sum orders completions of one rank.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade C; many choices are ours): ParetoPO, https://arxiv.org/abs/2606.16111.
+    State: weights, multiplier, archive, gain, number of steps.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('gain', 'step', 'archive')
     def __init__(self,
         weights=None,        # K numbers on the simplex, the name of a preset, or None for equal weights
         switch:int=50,       # Generation batches of the first stage
@@ -151,13 +173,6 @@ class ParetopoWeighting(Weighting):
             for r in rewards.split(G)]
         return grpo(torch.cat(ranked), G).to(as_floats(rewards))
     def logs(self): return {'paretopo/gain': self.gain, 'paretopo/volume': self.archive.hypervolume}
-    def state_dict(self):
-        return {**super().state_dict(), 'gain': self.gain, 'step': self.step,
-            'archive': self.archive.state_dict()}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.gain,self.step = state['gain'],state['step']
-        self.archive.load_state_dict(state['archive'])
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #cb305cf9
 def shortfalls(
@@ -190,7 +205,17 @@ def tchebycheff_weights(
 
 # %% ../../nbs/14_weighting_nonlinear.ipynb #90cf5931
 class TchebycheffWeighting(Weighting):
-    "Tchebycheff: the objective furthest from its ideal. Source (grade A, by completion): yining610/ctwa. Stateful: keeps the ideal point."
+    """All weight on the objective that is furthest from its ideal.
+
+    The weighted shortfall of objective k is w_k (z_k - mean r_k), with the ideal point z.
+    The form "completions" takes minus the largest shortfall of each completion as its reward.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A, by completion): yining610/ctwa.
+    State: weights, ideal point.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
+    state = ('ideal',)
     mu = 0.
     def __init__(self,
         weights=None,       # λ: K numbers on the simplex, the name of a preset, or None for equal weights
@@ -220,15 +245,17 @@ class TchebycheffWeighting(Weighting):
     def logs(self):
         return {f'tchebycheff/ideal/{o.name}': float(z)
             for o,z in zip(self.objectives, self.ideal, strict=True) if np.isfinite(z)}
-    def state_dict(self):
-        return {**super().state_dict(),
-            'ideal': [None if np.isnan(z) else z for z in self.ideal.tolist()]}
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.ideal = np.array(state['ideal'], float)
 
 class SmoothTchebycheffWeighting(TchebycheffWeighting):
-    "Smooth Tchebycheff: weights lean to the objectives furthest from their ideals. Source (grade A): arXiv 2402.19078, Xi-L/STCH. Stateful."
+    """Weights that lean to the objectives furthest from their ideals.
+
+    The largest shortfall is replaced by its smooth upper bound with temperature `mu`.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A): smooth Tchebycheff scalarization, https://arxiv.org/abs/2402.19078, code Xi-L/STCH.
+    State: weights, ideal point.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     def __init__(self,
         weights=None,       # λ: K numbers on the simplex, the name of a preset, or None for equal weights
         mu:float=.1,        # Smoothness, in units of weighted reward

@@ -47,7 +47,16 @@ def normalise_then_sum(
 
 # %% ../../nbs/13_weighting_normalised.ipynb #e5ff0f53
 class GdpoWeighting(Weighting):
-    "GDPO: group scores, weighed, summed, whitened over the batch. Source (grade A): arXiv 2601.05242, NVlabs/GDPO, TRL's normalize_then_sum."
+    """Group scores of each objective, weighted, summed and whitened over the batch.
+
+    Every reward is centred and divided by its deviation within the group before the weighted sum.
+    With equal weights this is TRL's `multi_objective_aggregation="normalize_then_sum"`.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A): GDPO, https://arxiv.org/abs/2601.05242, code NVlabs/GDPO.
+    State: weights.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     simplex,uses_estimator = False,False
     def __init__(self,
         weights=None, # K finite numbers, the name of a preset, or None for 1 each, as in TRL
@@ -57,7 +66,15 @@ class GdpoWeighting(Weighting):
 
 # %% ../../nbs/13_weighting_normalised.ipynb #8e361397
 class MoGrpoWeighting(Weighting):
-    "MO-GRPO: the sum of the group scores, K times each weight. Source (grade B; the weights are ours): arXiv 2509.22047."
+    """Sum of the group scores of the objectives, each times K times its weight.
+
+    The scores are not whitened over the batch, unlike under GDPO.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade B; the weights are ours): MO-GRPO, https://arxiv.org/abs/2509.22047.
+    State: weights.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     scale_on = 'advantage'
     def __init__(self,
         weights=None, # K numbers on the simplex, the name of a preset, or None for equal weights, as published
@@ -96,7 +113,16 @@ def finite_numbers(
 
 # %% ../../nbs/13_weighting_normalised.ipynb #fcabd372
 class SawWeighting(Weighting):
-    "SAW: weights follow coefficients of variation. Source (grade A for K = 2, C above; priorities are ours): arXiv 2606.07705, Zhaolutuan/SAW."
+    """Weights in proportion to the coefficients of variation of the rewards.
+
+    w_k is the priority of k times c_k / sum_j c_j, on the simplex, with c_k = deviation / mean over the batch.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade A for K = 2, C above; priorities are ours): SAW, https://arxiv.org/abs/2606.07705,
+    code Zhaolutuan/SAW.
+    State: weights.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     def __init__(self,
         weights=None,    # Priorities: K numbers on the simplex, the name of a preset, or None for equal ones, as published
         on:str="reward", # "reward": the GRPO form; "advantage": the GDPO form
@@ -135,7 +161,15 @@ def variance_adaptive(
 
 # %% ../../nbs/13_weighting_normalised.ipynb #a71c72d5
 class DvaoWeighting(Weighting):
-    "DVAO: group scores weighed by each objective's deviation in the group. Source (grade B): arXiv 2605.25604, two re-implementations."
+    """Group scores, weighted by the deviation of each objective in the group.
+
+    In each group the advantage is the centred weighted sum over the weighted sum of the deviations.
+    Raises `ConfigError` for an option that cannot be used.
+
+    Source (grade B): DVAO, https://arxiv.org/abs/2605.25604, two re-implementations.
+    State: weights.
+    Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
+    """
     def __init__(self,
         weights=None, # Base weights: K numbers on the simplex, the name of a preset, or None for equal weights
     ): super().__init__(weights, 'advantage')
