@@ -24,8 +24,8 @@ _PUBLIC = dict(
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
      'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting '
          'SmoothTchebycheffWeighting',
-     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting '
-         'LagrangianWeighting SafeRlhfWeighting',
+     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting',
+     'weighting.constrained': 'LagrangianWeighting SafeRlhfWeighting',
      'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
      'study.tasks': 'Task load_task load_dataset_task',
      'study.policies': 'load_policy',
@@ -122,8 +122,8 @@ if TYPE_CHECKING:
     from mora.weighting.nonlinear import (
         RvpoWeighting, HvoWeighting, ParetopoWeighting, TchebycheffWeighting,
         SmoothTchebycheffWeighting)
-    from mora.weighting.adaptive import (
-        CtwaWeighting, GradnormWeighting, PamaWeighting, DynaoptWeighting, LagrangianWeighting,
-        SafeRlhfWeighting)
+    from mora.weighting.adaptive import CtwaWeighting, GradnormWeighting, PamaWeighting
+    from mora.weighting.adaptive import DynaoptWeighting
+    from mora.weighting.constrained import LagrangianWeighting, SafeRlhfWeighting
     from mora.weighting.gramian import GramianWeighting
     from mora.weighting.frontier import FrontierWeighting

@@ -113,7 +113,6 @@ def demo_results(
     runs = [_demo_run(w, p, s, steps, algorithm) for s in range(seeds) for w,p in _ENDS]
     return pd.concat(runs, ignore_index=True)[COLUMNS]
 
-# %% ../../nbs/study/50_analysis.ipynb #598aa8c7
 def _demo_run(weighting, preset, seed, steps, algorithm):
     "One synthetic run as tidy rows."
     rng = np.random.default_rng([seed, list(_ENDS).index((weighting, preset))])
@@ -132,7 +131,6 @@ def _demo_run(weighting, preset, seed, steps, algorithm):
     return out.assign(run=f"{algorithm}-{weighting}-{preset}-s{seed}", algorithm=algorithm,
         weighting=weighting, label=None, preset=preset, seed=seed)
 
-# %% ../../nbs/study/50_analysis.ipynb #8ce5b10a
 def _demo_train(weighting, preset, curve, s, rng):
     "Synthetic train metrics of one step, by name."
     w,t = np.array(_PRESETS[preset]),s/(len(curve['accuracy'])-1)

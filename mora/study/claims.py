@@ -45,7 +45,6 @@ def paper_name(
     "What the paper calls an algorithm."
     return 'reinforce' if algorithm=='reinforce_plus_plus' else algorithm
 
-# %% ../../nbs/study/53_claims.ipynb #f915f546
 def _change(before, after):
     "Two vectors of the paper in words, what is not known left out."
     parts = zip(('accuracy', 'length', 'clarity'), before, after, ('.3f', '.0f', '.3f'),

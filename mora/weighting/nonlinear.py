@@ -85,7 +85,6 @@ def box_volumes(
     volumes = factors.pow(len(weights)*torch.as_tensor(weights).to(rewards)).prod(1)
     return volumes.masked_fill(rewards.isnan().all(1), torch.nan)
 
-# %% ../../nbs/14_weighting_nonlinear.ipynb #662dcfd0
 class HvoWeighting(Weighting):
     """Product of the rewards above the lowest of the batch.
 
