@@ -76,7 +76,7 @@ class ListeningTrainer(MultiObjectiveTrainer):
 
 def run(seed, args):
     "Rows of one run."
-    config = ExperimentConfig(weighting="gradient", seed=seed, steps=args.steps, test_every=args.steps, test_size=20, validation_size=20)
+    config = ExperimentConfig(weighting="gradient", seed=seed, max_steps=args.steps, test_steps=args.steps, test_size=20, validation_size=20)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(config, run_task(config), folder)
         trainer.__class__ = ListeningTrainer

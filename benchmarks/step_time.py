@@ -35,7 +35,7 @@ from mora.study.grid import WORKER_ENVIRONMENT
 from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
 from mora.training.evidence import trainable
-from mora.weighting.core import FixedWeighting
+from mora.weighting.fixed import FixedWeighting
 from mora.weighting.gradient import GradientWeighting
 
 VARIANTS = ["trl", "fixed", "sketch", "exact", "k-pass"]

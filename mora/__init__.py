@@ -18,7 +18,8 @@ _PUBLIC = dict(
     advantages='grpo rloo reinforce reinforce_plus_plus make_estimator',
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
     live='LiveView',
-) | {'weighting.core': 'PRESETS Weighting FixedWeighting check_weighting make_weighting weighting_names',
+) | {'weighting.core': 'PRESETS Exact Sketch Weighting make_weighting weighting_names',
+     'weighting.check': 'check_weighting', 'weighting.fixed': 'FixedWeighting',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
      'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
@@ -101,8 +102,9 @@ if TYPE_CHECKING:
     from mora.study.grid import gather
     from mora.study.analysis import load_results
     from mora.study.pages import make_report
-    from mora.weighting.core import (
-        PRESETS, Weighting, FixedWeighting, check_weighting, make_weighting, weighting_names)
+    from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting, weighting_names
+    from mora.weighting.check import check_weighting
+    from mora.weighting.fixed import FixedWeighting
     from mora.weighting.hypervolume import HypervolumeWeighting
     from mora.weighting.gradient import GradientWeighting
     from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting, DvaoWeighting

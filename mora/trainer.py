@@ -27,7 +27,7 @@ from .training.checkpoints import Checkpoints
 from .training.evaluation import Evaluation, objective_values
 from .training.evidence import AfterUpdate, Gradients, LogRatios, gramian_logs, trainable
 from .training.scoring import Ranges, declared_objective, distinct, named_reward
-from .weighting.core import Weighting, make_weighting, weighting_names
+from .weighting.core import Sketch, Weighting, make_weighting, weighting_names
 
 # %% ../nbs/30_trainer.ipynb #0bb6dbfc
 ALGORITHM_DEFAULTS = dict(rloo=dict(num_generations=2, beta=.05, loss_type='rloo')) # TRL's RLOOConfig, and RLOO's own loss
@@ -169,11 +169,11 @@ def check_gradients(trainer):
     "`ConfigError` where per-objective gradients would be wrong or missing."
     args = trainer.args
     check_unsharded(trainer, 'per-objective gradients')
-    if trainer.weighting.gradients=='sketch': check_sketch(trainer)
+    if isinstance(trainer.weighting.gradients, Sketch): check_sketch(trainer)
     if args.use_adaptive_entropy: raise ConfigError('use_adaptive_entropy', True, 'false: the losses of single objectives would move its coefficient too')
     if args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get('use_reentrant'):
         raise ConfigError('gradient_checkpointing_kwargs', args.gradient_checkpointing_kwargs, 'use_reentrant=False: reentrant checkpointing gives no per-objective gradients')
-    layer_filter(list(trainable(trainer.model)), trainer.weighting.layers) # a layer that does not exist is found before training
+    layer_filter(list(trainable(trainer.model)), trainer.weighting.gradients.layers) # a layer that does not exist is found before training
 
 # %% ../nbs/30_trainer.ipynb #ca7ac475
 CARD_MARK = '<!-- model card by mora -->'
@@ -250,7 +250,8 @@ class WeightedTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOTrainer
         self.stateful_rewards = {o.name: f for f,o in zip(rewards, objectives) if _has_state(f)}
         needs = self.weighting.needs
         if 'gramian' in needs: check_gradients(self)
-        if 'gramian' in needs and self.weighting.gradients=='sketch': self.listen(self.weighting.layers, self.weighting.rank, self.args.seed)
+        how = self.weighting.gradients
+        if 'gramian' in needs and isinstance(how, Sketch): self.listen(how.layers, how.rank, self.args.seed)
         if needs & {'gramian', 'update'}: check_steps(self)
         if needs & {'reference', 'update'}: check_log_probs(self)
         if 'reference' in needs: self.keep_initial_policy()
@@ -331,7 +332,7 @@ class MultiObjectiveTrainer(WeightedTrainer):
         mine = slice(self.accelerator.process_index*len(inputs), (self.accelerator.process_index+1)*len(inputs))
         lengths = self.accelerator.gather(output['completion_mask'].sum(1))
         each = self.estimator(lengths)(self._rewards).float() if self._measures_now else None # (B*G, K)
-        if each is not None and self.sketch is None: self.observe_gramian(self.exact_gramian(output, each[mine], self.weighting.layers))
+        if each is not None and self.sketch is None: self.observe_gramian(self.exact_gramian(output, each[mine], self.weighting.gradients.layers))
         if 'reference' in self.weighting.needs:
             ratios = self.log_ratios(self.log_probs(output), self.log_probs(output, initial=True), output)
             self.weighting.observe_reference(*ratios)
@@ -361,7 +362,7 @@ class MultiObjectiveTrainer(WeightedTrainer):
 
     @property
     def _measures_now(self): # a batch is measured if a step that is due falls on it
-        return 'gramian' in self.weighting.needs and -self.state.global_step%self.weighting.refresh < self.steps_a_batch
+        return 'gramian' in self.weighting.needs and -self.state.global_step%self.weighting.gradients.refresh < self.steps_a_batch
 
     @property
     def _logged_sum(self): # TRL logs the sum with the weights as they were given

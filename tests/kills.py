@@ -28,8 +28,8 @@ WEIGHTINGS = {
     "gradient, sketch": ["--weighting", "gradient", "--weighting-options", "{gradients: sketch}"],
 }
 STEPS = 12
-SETTINGS = ["--steps", str(STEPS), "--prompts", "4", "--num-generations", "4", "--minibatches", "2", "--num-iterations", "2", "--validation-size", "4",
-            "--test-size", "4", "--test-every", "2", "--checkpoint-every", "1", "--max-completion-length", "40", "--use-cpu", "true"]
+SETTINGS = ["--max-steps", str(STEPS), "--num-generations", "4", "--per-device-train-batch-size", "8", "--steps-per-generation", "2", "--num-iterations", "2", "--validation-size", "4",
+            "--test-size", "4", "--test-steps", "2", "--save-steps", "1", "--max-completion-length", "40", "--use-cpu", "true"]
 
 
 def start(folder, words):

@@ -50,7 +50,7 @@ def test_version(words):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
 def test_signal_stops_a_run(number, tmp_path):
     "The sentence of Ctrl-C, the exit code of the signal, and a folder from which the same command goes on."
-    words = ["train", "--steps", "10000", "--checkpoint-every", "1", "--prompts", "2", "--test-size", "2", "--validation-size", "2", "--out", "run"]
+    words = ["train", "--max-steps", "10000", "--save-steps", "1", "--per-device-train-batch-size", "16", "--test-size", "2", "--validation-size", "2", "--out", "run"]
     unblocked = dict(preexec_fn=lambda: [signal.signal(n, signal.default_int_handler if n == signal.SIGINT else signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
     process = subprocess.Popen([sys.executable, "-m", "mora", *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, **unblocked)
@@ -75,8 +75,8 @@ MISTAKES = {  # command -> what its one line must say
     "train --preset [.5,.5]": ["got [0.5, 0.5]", "3 numbers"],
     "train --num-generations 1": ["num_generations: got 1", "2"],
     "train --algorithm rloo --num-generations 1": ["num_generations: got 1", "2"],
-    "train --steps many": ["steps: got 'many'", "a whole number"],
-    "train --steps 0": ["steps: got 0", "at least 1"],
+    "train --max-steps many": ["max_steps: got 'many'", "a whole number"],
+    "train --max-steps 0": ["max_steps: got 0", "at least 1"],
     "train --learning-rate -1": ["learning_rate: got -1.0", "above 0"],
     "train --weighting-options '{speed: 2}'": ["speed"],
     "train --trainer-options '{use_vlm: true}'": ["use_vlm: got"],
@@ -88,11 +88,11 @@ MISTAKES = {  # command -> what its one line must say
     "study quik": ["grid: got 'quik'", "paper, quick"],
     "study quick --seeds 0": ["seeds: got 0", "at least 1"],
     "study quick --workers two": ["workers: got 'two'", "a whole number"],
-    "study quick --set step=4": ["step: got '4'", "steps"],
-    "study quick --set steps": ["--set: got 'steps'", "field=value"],
+    "study quick --set max_step=4": ["max_step: got '4'", "max_steps"],
+    "study quick --set max_steps": ["--set: got 'max_steps'", "field=value"],
     "study quick --set preset=[.5,.5,.5]": ["sum to 1"],
     "study quick --set task=data.jsonl model=embedded": ["prompt_column: got 'prompt'"],
-    "study quick --sets steps=4": ["sets: got", "set"],
+    "study quick --sets max_steps=4": ["sets: got", "set"],
     "report runs/nothing": ["runs/nothing"],
     "trian": ["trian"],
 }

@@ -61,7 +61,7 @@ def until(reached, study, limit=600):
 def grid(tmp_path):
     nb = json.loads((ROOT/'nbs'/'experiments'/'train.ipynb').read_text())
     (tmp_path/'train.ipynb').write_text(json.dumps(nb | dict(cells=nb['cells'][:7]))) # up to the run, without its figures
-    shared = TINY | dict(steps=6, checkpoint_every=1, max_completion_length=24)
+    shared = TINY | dict(max_steps=6, save_steps=1, max_completion_length=24)
     axes,blocks = dict(seed=[0, 1]),[dict(weighting=['hypervolume', 'fixed'])]
     (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook='train.ipynb', shared=shared, axes=axes, blocks=blocks)))
     return tmp_path/'tiny.yaml'

@@ -12,7 +12,8 @@ from mora.errors import ConfigError
 from mora.gradients import clip_gramian, gramian
 from mora.training.evaluation import greedy
 from mora.training.evidence import trainable
-from mora.weighting.core import FixedWeighting
+from mora.weighting.core import Exact, Sketch
+from mora.weighting.fixed import FixedWeighting
 
 torch.set_num_threads(1)
 FAMILY = dict(zip(KINDS, ["qwen3", "llama", "mistral", "qwen3", "mistral", "llama", "qwen3"], strict=True))  # where it does not matter
@@ -47,7 +48,8 @@ class _Turns(FixedWeighting):
 
     def __init__(self, gradients):
         super().__init__()
-        self.gradients, self.rank, self.turn = gradients, 10**4, 0
+        self.gradients = Sketch(rank=10**4) if gradients == "sketch" else Exact()
+        self.turn = 0
 
     def advantages(self, rewards, estimator):
         self.turn += 1
@@ -201,7 +203,7 @@ def test_an_adapter_beside_a_trained_head(path):
     "The head that `modules_to_save` copies is trained, and not listened to: TRL fuses it with the loss."
     head = dict(modules_to_save=["lm_head"])
     exact, sketch = (make(path / g, "qwen3", _Turns(g), max_steps=1, lora=head) for g in ("exact", "sketch"))
-    exact.weighting.layers = "lora"  # what the sketch watches by itself
+    exact.weighting.gradients = Exact("lora")  # what the sketch watches by itself
     for trainer in (exact, sketch):
         trainer.train()
     found, truth = (next(t[0] for name, _, t in trainer.seen if name == "observe_gramian") for trainer in (sketch, exact))
@@ -212,7 +214,7 @@ def test_an_adapter_beside_a_trained_head(path):
 def test_refresh_counts_optimizer_steps(path, variant, refresh, steps):
     "A batch is measured if a step that is due falls on it."
     weighting = _Turns("exact")
-    weighting.refresh = refresh
+    weighting.gradients = Exact(refresh=refresh)
     trainer = make(path, "llama", weighting, max_steps=6, **VARIANTS[variant])
     trainer.train()
     assert [step for name, step, _ in trainer.seen if name == "observe_gramian"] == steps

@@ -30,7 +30,7 @@ FILES = {  # what lies beside the grid
     "nocells.ipynb": json.dumps(dict(nbformat=4, nbformat_minor=5, metadata={})),
     "untagged.ipynb": notebook("seed = 0", "print(seed)"),
     "julia.ipynb": notebook("seed = 0", kernelspec=dict(name="julia-1.10", display_name="Julia", language="julia")),
-    "recipe.yaml": "steps: 2\n",
+    "recipe.yaml": "max_steps: 2\n",
     "list.yaml": "- steps\n",
 }
 GRIDS = {  # grid file -> what its one line must say
@@ -74,14 +74,14 @@ GRIDS = {  # grid file -> what its one line must say
     "axes: {seed: [.nan]}": ["seed: got nan"],
     "axes: {seed: [-1]}": ["seed: got -1", "at least 0"],
     "axes: {seed: [{a: 1}]}": ["seed: got {'a': 1}"],
-    "axes: {steps: [0]}": ["steps: got 0", "at least 1"],
+    "axes: {max_steps: [0]}": ["max_steps: got 0", "at least 1"],
     "axes: {weighting: [fixd]}": ["weighting: got 'fixd'", "fixed"],
     "axes: {weighting: [[fixed]]}": ["weighting: got ['fixed']", "text"],
     "axes: {wieghting: [fixed]}": ["wieghting: got 'fixed'", "weighting"],
     "axes: {learning_rat: [0.001]}": ["learning_rat: got 0.001", "learning_rate"],
     "axes: {seed: [0]}\nblocks: [{seed: [1]}]": ["seed: got [1]", "among the axes"],
     "axes: {learning_rate: [0.001, 0.002]}": ["label: got None", "the two runs called"],
-    f"axes: {{seed: &n {list(range(1, 101))}, steps: *n, prompts: *n}}": ["grid: got 'g'", f"at most {MOST_RUNS} runs, not 1000000"],
+    f"axes: {{seed: &n {list(range(1, 101))}, max_steps: *n, num_generations: *n}}": ["grid: got 'g'", f"at most {MOST_RUNS} runs, not 1000000"],
     "shared: [1]": ["shared: got [1]", "a mapping"],
     "shared: null": ["shared: got None", "a mapping"],
     "shared: {3: 4}": ["grid: got ", "'3', not a text"],
@@ -187,13 +187,13 @@ def test_two_labels_never_share_a_folder(tmp_path):
 
 
 def test_what_is_legitimate_stays_so(tmp_path):
-    (tmp_path / "recipe.yaml").write_text("steps: 2\nweighting_options: {mode: effective}\n")
+    (tmp_path / "recipe.yaml").write_text("max_steps: 2\nweighting_options: {mode: effective}\n")
     (tmp_path / "g.yaml").write_text(
         "config: recipe.yaml\nshared: {learning_rate: 1e-4}\naxes: {seed: [0, 1, 1]}\n"
         "blocks:\n  - {weighting: [hypervolume], preset: &p [balanced, [.5, .25, .25]]}\n  - {weighting: [hypervolume], label: [again], preset: *p}\n"
     )
     configs = grid_configs(read_grid(tmp_path / "g.yaml"))
-    assert len(configs) == 8 and {c.steps for c in configs} == {2} and {c.learning_rate for c in configs} == {1e-4}
+    assert len(configs) == 8 and {c.max_steps for c in configs} == {2} and {c.learning_rate for c in configs} == {1e-4}
     assert grid_configs(Grid("g", TRAIN)) == [ExperimentConfig()]
     assert len(grid_configs(Grid("g", TRAIN), seeds=3)) == 3
     for wrong in (0, -1, MOST_RUNS + 1, 10**30, 1.5, "two", True):

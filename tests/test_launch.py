@@ -15,7 +15,7 @@ from mora.study.settings import make_config
 
 TESTS = Path(__file__).parent
 ENV = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-TINY = dict(prompts=2, num_generations=4, validation_size=5, test_size=3, test_every=2, checkpoint_every=2, steps=6, weighting="hypervolume", use_cpu=True)  # two processes cannot halve 5 or 3
+TINY = dict(num_generations=4, per_device_train_batch_size=4, validation_size=5, test_size=3, test_steps=2, save_steps=2, max_steps=6, weighting="hypervolume", use_cpu=True)  # two processes cannot halve 5 or 3
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/ddp.yaml", "--num_processes", "2", "--main_process_port", "0", "-m", "mora.study.cli"]
 
@@ -56,7 +56,7 @@ def test_two_processes_one_run_and_killed_it_goes_on(tmp_path):
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second and len(first["vectors"]) == 7  # weights, archive, running length, parameters, every validation
 
-    one = run_experiment(make_config(TINY | dict(steps=1)), tmp_path / "one")
+    one = run_experiment(make_config(TINY | dict(max_steps=1)), tmp_path / "one")
     for split in ("validation", "test"):  # the initial policy, greedy: each held-out prompt counts once, however many processes share them
         pd.testing.assert_series_equal(load_run(tmp_path / "whole").values(split).loc[0].dropna(), one.values(split).loc[0].dropna())
 

@@ -14,46 +14,46 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(f"{b}: &{b} [{','.join([f'*{a
 
 DOCUMENTS = {  # no mapping of settings, whatever the file is for -> a part of its one line
     "binary": (b"\xff\xd8\xff\xe0", "line 1 is not UTF-8 text: byte 0xff"),
-    "latin-1": ("steps: 4\nlabel: café".encode("latin-1"), "line 2 is not UTF-8 text: byte 0xe9"),
-    "utf-16": ("steps: 4".encode("utf-16"), "UTF-8"),
-    "null bytes": (b"steps: 4\0", "special characters"),
+    "latin-1": ("max_steps: 4\nlabel: café".encode("latin-1"), "line 2 is not UTF-8 text: byte 0xe9"),
+    "utf-16": ("max_steps: 4".encode("utf-16"), "UTF-8"),
+    "null bytes": (b"max_steps: 4\0", "special characters"),
     "empty": (b"", "mine.yaml is empty"),
     "only a comment": (b"# nothing\n", "mine.yaml is empty"),
-    "a list": (b"- steps: 4", "a mapping of settings in "),
+    "a list": (b"- max_steps: 4", "a mapping of settings in "),
     "a text": (b"steps 4", "a mapping of settings in "),
-    "int key": (b"steps: 4\n5: 4", "line 2: a key is '5', not a text"),
+    "int key": (b"max_steps: 4\n5: 4", "line 2: a key is '5', not a text"),
     "null key": (b"null: 4", "a key is 'null'"),
     "missing key": (b"? \n: 4", "a key is missing"),
     "boolean key": (b"on: 4", "a key is 'on'"),
     "list key": (b"? [a, b]\n: 4", "a key is a list or a mapping"),
     "nested int key": (b"shared: {weighting_options: {1: 2}}", "a key is '1'"),
-    "repeated key": (b"steps: 4\nseed: 0\nsteps: 5", "line 3: the key 'steps' occurs twice"),
+    "repeated key": (b"max_steps: 4\nseed: 0\nmax_steps: 5", "line 3: the key 'max_steps' occurs twice"),
     "repeated nested key": (b"shared: {mu: 1, mu: 2}", "the key 'mu' occurs twice"),
-    "open list": (b"steps: [4", "line 1: "),
+    "open list": (b"max_steps: [4", "line 1: "),
     "tab": (b"shared:\n\tsteps: 4", "line 2: "),
-    "two documents": (b"steps: 4\n---\nsteps: 5", "line 2: "),
-    "unknown alias": (b"steps: *four", "undefined alias"),
-    "python object": (b"steps: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
-    "wrong tag": (b"steps: !!bool perhaps", "perhaps"),
+    "two documents": (b"max_steps: 4\n---\nmax_steps: 5", "line 2: "),
+    "unknown alias": (b"max_steps: *four", "undefined alias"),
+    "python object": (b"max_steps: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    "wrong tag": (b"max_steps: !!bool perhaps", "perhaps"),
     "very deep": (b"a: " + b"[" * 5000, "more than 20 levels"),
     "deep by aliases": ("\n".join(["a0: &a0 [1]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 60)]).encode(), "more than 20 levels"),
     "billion laughs": (LAUGHS.encode(), "once its aliases are followed"),
     "merged laughs": (("a: &a {p: 1}\n" + "\n".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}" for a, b in zip("abcdefgh", "bcdefghi", strict=True))).encode(), "aliases"),
-    "part of itself": (b"shared: &s {steps: [*s]}", "a part of"),
+    "part of itself": (b"shared: &s {max_steps: [*s]}", "a part of"),
     "number of 5000 digits": (b"steps: " + b"9" * 5000, "digits"),
     "large": (b"# " + b"x" * 400_000, "more than 300,000 bytes"),
 }
 
 SETTINGS = {  # as a recipe -> (field, a part of the line)
-    "unknown": (dict(step=4), "step", "such as steps"),
-    "steps huge": (dict(steps=10**30), "steps", "at most 10,000,000"),
-    "steps hexadecimal and huge": ("steps: 0x" + "f" * 6000, "steps", "at most"),
-    "steps infinite": ("steps: .inf", "steps", "a whole number"),
-    "steps nan": ("steps: .nan", "steps", "a whole number"),
-    "steps null": ("steps:", "steps", "a whole number"),
-    "steps a list": (dict(steps=[4]), "steps", "a whole number"),
-    "steps true": (dict(steps=True), "steps", "a whole number"),
-    "more problems than memory": (dict(steps=10**6), "steps", "625,000"),
+    "unknown": (dict(max_step=4), "max_step", "such as max_steps"),
+    "steps huge": (dict(max_steps=10**30), "max_steps", "at most 10,000,000"),
+    "steps hexadecimal and huge": ("max_steps: 0x" + "f" * 6000, "max_steps", "at most"),
+    "steps infinite": ("max_steps: .inf", "max_steps", "a whole number"),
+    "steps nan": ("max_steps: .nan", "max_steps", "a whole number"),
+    "steps null": ("max_steps:", "max_steps", "a whole number"),
+    "steps a list": (dict(max_steps=[4]), "max_steps", "a whole number"),
+    "steps true": (dict(max_steps=True), "max_steps", "a whole number"),
+    "more problems than memory": (dict(max_steps=10**6), "max_steps", "625,000"),
     "seed 2**64": (dict(seed=2**64), "seed", "4,294,967,295"),
     "seed 2**32": (dict(seed=2**32), "seed", "4,294,967,295"),
     "seed negative": (dict(seed=-1), "seed", "at least 0"),
@@ -65,8 +65,8 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "threads huge": (dict(threads=10**20), "threads", "at most 256"),
     "completions of a billion tokens": (dict(max_completion_length=10**9), "max_completion_length", "at most"),
     "completions longer than the model": (dict(max_completion_length=5000), "max_completion_length", "positions"),
-    "prompts huge": (dict(prompts=10**9), "prompts", "at most"),
-    "batch huge": (dict(prompts=10**5, num_generations=10**3, steps=1), "prompts", "at most 1,000,000"),
+    "batch of a process huge": (dict(per_device_train_batch_size=10**9), "per_device_train_batch_size", "at most"),
+    "batch huge": (dict(per_device_train_batch_size=10**5, steps_per_generation=10**3, max_steps=1), "per_device_train_batch_size", "at most 1,000,000"),
     "test size huge": (dict(test_size=10**12), "test_size", "at most"),
     "chat a text": (dict(chat="perhaps"), "chat", "true or false"),
     "label a number": (dict(label=7), "label", "text"),
@@ -121,7 +121,8 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "seed", "a whole number from 0"),
     "weighting option unknown": (dict(weighting_options=dict(speed=1)), "option of fixed", "one of"),
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
-    "minibatches odd": (dict(minibatches=3), "prompts", "3 minibatches"),
+    "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation", "a multiple of gradient_accumulation_steps (2)"),
+    "an old name": (dict(steps=4), "steps", "max_steps, the name of this setting now"),
 }
 
 OPTIONS = {  # trainer options -> a part of the line; the field is the first option
@@ -151,7 +152,7 @@ OPTIONS = {  # trainer options -> a part of the line; the field is the first opt
     "generation_kwargs of the study": (dict(generation_kwargs=dict(max_new_tokens=2)), "unlike 'max_new_tokens'"),
     "cache_implementation": (dict(cache_implementation="mine"), "cache_implementation"),
     "save_total_limit": (dict(save_total_limit=0), "at least 1"),
-    "per_device_train_batch_size": (dict(per_device_train_batch_size=7), "a divisor"),
+    "per_device_train_batch_size": (dict(per_device_train_batch_size=7), "beside trainer_options"),
     "per_device_eval_batch_size": (dict(per_device_eval_batch_size=0), "at least 1"),
     "half precision without a GPU": (dict(fp16=True), "GPU"),
     "report_to unknown": (dict(report_to="magic"), "one of none"),
@@ -163,9 +164,8 @@ OPTIONS = {  # trainer options -> a part of the line; the field is the first opt
     "seed": (dict(seed=7), "beside trainer_options"),
     "learning_rate": (dict(learning_rate=1e-5), "beside trainer_options"),
     "weighting": (dict(weighting="gdpo"), "beside trainer_options"),
-    "steps": (dict(steps=7), "beside trainer_options"),
-    "max_steps": (dict(max_steps=7), "the setting steps"),
-    "output_dir": (dict(output_dir="made"), "the setting --out"),
+    "steps": (dict(max_steps=7), "beside trainer_options"),
+    "output_dir": (dict(output_dir="made"), "the option --out"),
     "reward_weights": (dict(reward_weights=[1, 1, 1]), "the setting preset"),
     "logging_steps": (dict(logging_steps=5), "every step is logged"),
     "logging_strategy": (dict(logging_strategy="no"), "every step is logged"),
@@ -239,7 +239,7 @@ GRIDS = {  # grid file -> (field, a part of the line)
     "axis not a list": ("axes: {seed: 3}", "seed", "a list"),
     "axis empty": ("axes: {seed: []}", "seed", "at least one value"),
     "shared a list": ("shared: [steps]", "shared", "a mapping"),
-    "shared value of a wrong kind": ("shared: {steps: [4]}", "steps", "a whole number"),
+    "shared value of a wrong kind": ("shared: {max_steps: [4]}", "max_steps", "a whole number"),
     "key misspelt": ("axis: {seed: [0]}", "axis", "axes"),
     "setting misspelt": ("blocks: [{wieghting: [fixed]}]", "wieghting", "weighting"),
     "notebook missing": ("notebook: nowhere.ipynb", "notebook", ""),
@@ -252,7 +252,7 @@ GRIDS = {  # grid file -> (field, a part of the line)
     "remote code": ("shared: {model_init_kwargs: {trust_remote_code: true}}", "trust_remote_code", "flag"),
     "option refused": ("shared: {logging_steps: 5}", "logging_steps", "every step"),
     "two runs of one name": ("axes: {temperature: [1, 2]}", "label", "different label"),
-    "too many runs": (f"axes: {{seed: &a {list(range(1, 200))}, steps: *a}}", "grid", "at most 10000 runs"),
+    "too many runs": (f"axes: {{seed: &a {list(range(1, 200))}, max_steps: *a}}", "grid", "at most 10000 runs"),
 }
 
 ROWS = [dict(prompt=f"{i} + 1 = ?", answer=str(i + 1)) for i in range(12)]
@@ -344,9 +344,9 @@ def test_grid(name, place, capsys):
     refused(capsys, place, ["study", written(place, said)], field, part)
 
 
-@pytest.mark.parametrize("words", [["--out", "file"], ["--out", ""], ["--workers", "0"], ["--workers", "9" * 30], ["--seeds", ".inf"], ["--set", "steps=[4"], ["--set", "steps=1e30"]], ids=str)
+@pytest.mark.parametrize("words", [["--out", "file"], ["--out", ""], ["--workers", "0"], ["--workers", "9" * 30], ["--seeds", ".inf"], ["--set", "max_steps=[4"], ["--set", "max_steps=1e30"]], ids=str)
 def test_study_words(words, place, capsys):
-    refused(capsys, place, ["study", str(ROOT / "nbs" / "experiments" / "grids" / "quick.yaml"), *words], "", words[0].strip("-") if words[0] != "--set" else "steps")
+    refused(capsys, place, ["study", str(ROOT / "nbs" / "experiments" / "grids" / "quick.yaml"), *words], "", words[0].strip("-") if words[0] != "--set" else "max_steps")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -354,7 +354,7 @@ def test_study_words(words, place, capsys):
 def test_table(further, name, place, capsys):
     file, text, field = TABLES[name]
     (place / file).write_text(text)
-    refused(capsys, place, ["train", "--task", file, "--model", "embedded", "--prompts", "2", "--steps", "1", *further], field, "")
+    refused(capsys, place, ["train", "--task", file, "--model", "embedded", "--per-device-train-batch-size", "16", "--max-steps", "1", *further], field, "")
 
 
 @pytest.mark.parametrize("name", ["rewards of the standard library", "rewards that are no rewards", "lora r 0", "label empty"])
@@ -366,7 +366,7 @@ def test_dry_run(name, place, capsys):
 def test_any_label(place, capsys):
     "A label is data: the run has a safe name, and the label is kept as it was given."
     label = "../../two\nlines {x} " + "é" * 300
-    small = dict(label=label, steps=1, prompts=2, num_generations=2, max_completion_length=8, validation_size=2, test_size=2)
+    small = dict(label=label, max_steps=1, num_generations=2, per_device_train_batch_size=4, max_completion_length=8, validation_size=2, test_size=2)
     assert main(["train", "--config", written(place, small)]) == 0, capsys.readouterr().err
     (folder,) = (place / "runs").iterdir()
     assert folder.name.isascii() and folder.name.startswith("grpo-_.._two_lines_x_") and read_config(folder)[0].label == label

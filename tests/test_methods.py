@@ -1,4 +1,4 @@
-"""Every weighting trains a policy by its name, and a run that was cut in two goes on as if it had not been."""
+"""Every weighting trains a policy by its name, and a resumed run equals an uninterrupted one."""
 import numpy as np
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mora.errors import ConfigError
 from mora.pareto import Objective
 from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
-from mora.weighting.core import make_weighting, weighting_names
+from mora.weighting.core import Exact, Sketch, make_weighting, weighting_names
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +17,12 @@ def task():
 
 
 def trainer(task, path, name, **changes):
+    "A trainer of the small policy that has not begun."
     model, tokenizer = policy()
-    args = MultiObjectiveConfig(**settings(path, **{"eval_strategy": "steps", "eval_steps": 1, "max_steps": 2, **changes}), weighting=name)
-    return MultiObjectiveTrainer(model, rewards(), args, task.train, {"validation": task.validation}, processing_class=tokenizer)
+    options = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 2, **changes}
+    args = MultiObjectiveConfig(**settings(path, **options), weighting=name)
+    held_out = {"validation": task.validation}
+    return MultiObjectiveTrainer(model, rewards(), args, task.train, held_out, processing_class=tokenizer)
 
 
 @pytest.mark.parametrize("name", weighting_names())
@@ -44,11 +47,37 @@ def test_resumes_what_depends_on_log_ratios_or_values(task, tmp_path, name):
         assert torch.equal(a, b), n
 
 
-WRONG = [("gradient", "mu", True), ("gradient", "refresh", True), ("gradient", "rank", 0), ("hypervolume", "gain_scale", True), ("gramian", "magnitude", "yes"),
-         ("dynaopt", "seed", None), ("dynaopt", "seed", -1), ("dynaopt", "history", True), ("ctwa", "eta", True), ("rvpo", "risk", True), ("frontier", "floor", True)]
+WRONG = [
+    ("gradient", "mu", True),
+    ("gradient", "refresh", True),
+    ("gradient", "rank", 0),
+    ("hypervolume", "gain_scale", True),
+    ("gramian", "magnitude", "yes"),
+    ("dynaopt", "seed", None),
+    ("dynaopt", "seed", -1),
+    ("dynaopt", "history", True),
+    ("ctwa", "eta", True),
+    ("rvpo", "risk", True),
+    ("frontier", "floor", True),
+]
 
 
 @pytest.mark.parametrize("name, option, value", WRONG, ids=str)
 def test_an_option_of_another_kind_is_named(name, option, value):
+    others = {"gradients": "sketch"} if option == "rank" else {}
     with pytest.raises(ConfigError, match=f"^{option}: got {value!r}"):
-        make_weighting(name, **{option: value}).start([Objective("a"), Objective("b")])
+        make_weighting(name, **{option: value}, **others).start([Objective("a"), Objective("b")])
+
+
+SPELLINGS = [
+    (dict(gradients="sketch"), Sketch()),
+    (dict(layers="proj"), Exact("proj")),
+    (dict(gradients="sketch", layers=[2], rank=8, refresh=3), Sketch([2], rank=8, refresh=3)),
+    (dict(gradients=Sketch("proj")), Sketch("proj")),
+]
+
+
+@pytest.mark.parametrize("name", ["gradient", "gradnorm", "gramian"])
+@pytest.mark.parametrize("options, measured", SPELLINGS, ids=str)
+def test_flat_options_of_a_recipe_become_one_object(name, options, measured):
+    assert make_weighting(name, **options).gradients == measured

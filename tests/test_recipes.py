@@ -12,8 +12,8 @@ from mora.study.run import load_run
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 FAMILIES = {"Qwen/Qwen3": "qwen3", "deepseek-ai/": "llama", "mistralai/": "mistral"}  # DeepSeek LLM is a Llama
-HERE = dict(steps=3, prompts=2, num_generations=4, per_device_train_batch_size=4, max_completion_length=24, validation_size=3, test_size=3, validation_every=3,
-            test_every=3, checkpoint_every=3, use_cpu=True, bf16=False, use_vllm=False, model_init_kwargs={"dtype": "float32"})
+HERE = dict(max_steps=3, num_generations=4, per_device_train_batch_size=4, gradient_accumulation_steps=2, steps_per_generation=4, max_completion_length=24, validation_size=3, test_size=3, eval_steps=3,
+            test_steps=3, save_steps=3, use_cpu=True, bf16=False, use_vllm=False, model_init_kwargs={"dtype": "float32"})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_dry_run(recipe, stand_in, math_data, capsys):
     said = capsys.readouterr().out
     for part in ("# Settings", "# Work", "# Rewards on stand-ins", "<user> ", "# Memory, roughly", "Nothing was trained."):
         assert part in said
-    assert said.count("Step 1: read.") == 2 and f"{read_recipe(recipe)['steps']:,} optimizer steps" in said
+    assert said.count("Step 1: read.") == 2 and f"{read_recipe(recipe)['max_steps']:,} optimizer steps" in said
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
@@ -78,5 +78,7 @@ def test_paper_values():
     "What the recipes of the paper's runs must say, whatever else changes."
     for name in ("qwen3-8b-math500", "deepseek-llm-7b-chat-math500", "ministral-8b-math500", "qwen3-8b-algebra"):
         said = read_recipe(ROOT / "recipes" / f"{name}.yaml")
-        kept = {k: said[k] for k in ("prompts", "num_generations", "minibatches", "learning_rate", "beta", "max_completion_length")}
-        assert kept == dict(prompts=64, num_generations=8, minibatches=2, learning_rate=1e-6, beta=0.001, max_completion_length=2048)
+        kept = {k: said[k] for k in ("num_generations", "learning_rate", "beta", "max_completion_length")}
+        assert kept == dict(num_generations=8, learning_rate=1e-6, beta=0.001, max_completion_length=2048)
+        batch = 8 * said["per_device_train_batch_size"] * said["steps_per_generation"]  # on eight GPUs
+        assert batch == 64 * 8 and said["steps_per_generation"] == 2 * said["gradient_accumulation_steps"]

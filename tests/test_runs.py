@@ -11,14 +11,14 @@ import mora.study.run
 import mora.study.folders
 from mora.errors import ConfigError
 from mora.study.run import as_messages, load_run, run_experiment
-from mora.study.folders import checkpoints, claimed, is_finished, is_whole, last_checkpoint, write_whole
+from mora.study.folders import checkpoints, run_lock, is_finished, is_whole, last_checkpoint, write_whole
 from mora.study.recipes import dry_run
 from mora.study.settings import make_config
 from mora.study.settings import ExperimentConfig
 from mora.study.grid import find_grid, make_jobs, read_grid
 from mora.study.tables import as_dataset
 
-TINY = dict(steps=3, prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=3, checkpoint_every=1, max_completion_length=40)
+TINY = dict(max_steps=3, num_generations=4, per_device_train_batch_size=8, validation_size=4, test_size=4, test_steps=3, save_steps=1, max_completion_length=40)
 CONFIG = ExperimentConfig(**TINY)
 FOREIGN = "expected a new folder or one of this run's; it holds {} that no run of mora wrote"
 
@@ -364,7 +364,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 def test_a_lock_that_is_a_folder_is_one_line(tmp_path):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(ConfigError, match="a folder that can be written"), claimed(tmp_path):
+    with pytest.raises(ConfigError, match="a folder that can be written"), run_lock(tmp_path):
         pass
 
 
@@ -378,7 +378,7 @@ def sums(tmp_path):
 
 
 WRONG = [
-    (dict(prompts=13), "prompts: got 13, expected at most 12, the number of training prompts of"),
+    (dict(per_device_train_batch_size=13 * 4), "per_device_train_batch_size: got 52, expected a batch of at most 12 prompts, all training prompts of"),
     (dict(prompt_column="question"), "prompt_column: got 'question'"),
     (dict(max_completion_length=255), "max_completion_length: got 255, expected at most"),
     (dict(lora=dict(target_modules=["query"])), "lora: got {'target_modules': ['query']}, expected modules that embedded has"),
@@ -408,7 +408,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(change, line, su
 
 def test_the_folder_of_an_adapter_is_no_policy_to_train(tmp_path):
     lora = dict(r=2, target_modules="all-linear")
-    run_experiment(ExperimentConfig(**TINY | dict(steps=1), lora=lora), tmp_path / "lora")
+    run_experiment(ExperimentConfig(**TINY | dict(max_steps=1), lora=lora), tmp_path / "lora")
     config = ExperimentConfig(**TINY, model=str(tmp_path / "lora" / "model"))
     with pytest.raises(ConfigError, match="expected a model with parameters to train"):
         run_experiment(config, tmp_path / "out")

@@ -10,18 +10,20 @@ from mora.errors import ConfigError
 from mora.gradients import GradientSketch
 from mora.study.tasks import load_task
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
-from mora.weighting.core import FixedWeighting
+from mora.weighting.core import Exact, Sketch
+from mora.weighting.fixed import FixedWeighting
 
 EVERYTHING = 10**4  # a rank at which nothing is lost
 
 
 class _Listening(FixedWeighting):
     "Fixed weights that keep every Gramian of the layers' projections."
-    needs, layers, rank = frozenset({"gramian"}), "proj|lora", EVERYTHING
+    needs = frozenset({"gramian"})
 
     def __init__(self, gradients):
         super().__init__()
-        self.gradients, self.seen = gradients, []
+        self.gradients = Sketch("proj|lora", rank=EVERYTHING) if gradients == "sketch" else Exact("proj|lora")
+        self.seen = []
 
     def observe_gramian(self, gramian, lr=None):
         self.seen.append(gramian)

@@ -25,7 +25,7 @@ from mora.study.grid import Job, end_kernels, find_grid, gather, grid_configs, m
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
-TINY = dict(prompts=2, num_generations=4, validation_size=4, test_size=4, test_every=2, checkpoint_every=2)
+TINY = dict(num_generations=4, per_device_train_batch_size=8, validation_size=4, test_size=4, test_steps=2, save_steps=2)
 MORA = [sys.executable, '-c', 'import sys; from mora.study.cli import main; sys.exit(main())']
 
 def start(*words, **kwargs): # a `mora` of its own, in a group of its own; it hears Ctrl-C even if these tests run in the background of a shell, which ignores it
@@ -47,7 +47,7 @@ def numbers(folder): # everything but wall time
 def options(config): return [w for k,v in config.items() for w in (f'--{k}', str(v))]
 
 def test_killed_run_ends_like_an_uninterrupted_one(tmp_path):
-    settings = TINY | dict(steps=8, weighting='hypervolume', seed=3)
+    settings = TINY | dict(max_steps=8, weighting='hypervolume', seed=3)
     whole = run_experiment(ExperimentConfig(**settings), tmp_path/'whole')
     kill_when(start('train', '--out', tmp_path/'killed', *options(settings)), lambda: (read_progress(tmp_path/'killed') or 0)>=5)
     assert not (tmp_path/'killed'/'metrics.parquet').exists() and last_checkpoint(tmp_path/'killed')
@@ -59,7 +59,7 @@ def test_killed_run_ends_like_an_uninterrupted_one(tmp_path):
     assert same[0]==same[1]
 
 def test_half_written_checkpoint_is_not_used(tmp_path):
-    config = ExperimentConfig(**TINY, steps=4)
+    config = ExperimentConfig(**TINY, max_steps=4)
     whole = run_experiment(config, tmp_path/'run')
     (tmp_path/'run'/'metrics.parquet').unlink()
     state = tmp_path/'run'/'checkpoint-4'/'trainer_state.json'
@@ -69,7 +69,7 @@ def test_half_written_checkpoint_is_not_used(tmp_path):
     pd.testing.assert_frame_equal(again.metrics.drop(columns='seconds'), whole.metrics.drop(columns='seconds'), check_exact=True)
 
 def test_killed_between_training_and_metrics(tmp_path):
-    config = ExperimentConfig(**TINY, steps=2)
+    config = ExperimentConfig(**TINY, max_steps=2)
     whole = run_experiment(config, tmp_path/'run')
     (tmp_path/'run'/'metrics.parquet').unlink()
     shutil.rmtree(tmp_path/'run'/'model')
@@ -77,24 +77,24 @@ def test_killed_between_training_and_metrics(tmp_path):
     assert (tmp_path/'run'/'model'/'model.safetensors').exists()
 
 def test_finished_run_is_left_alone_and_other_settings_refused(tmp_path):
-    config = ExperimentConfig(**TINY, steps=1)
+    config = ExperimentConfig(**TINY, max_steps=1)
     run_experiment(config, tmp_path/'run')
     before = {p: p.stat().st_mtime_ns for p in (tmp_path/'run').rglob('*')}
     assert run_experiment(config, tmp_path/'run').final().keys()=={'accuracy', 'conciseness', 'clarity'}
-    with pytest.raises(ConfigError, match='seed: got 7, expected 0, with which'): run_experiment(ExperimentConfig(**TINY, steps=1, seed=7), tmp_path/'run')
+    with pytest.raises(ConfigError, match='seed: got 7, expected 0, with which'): run_experiment(ExperimentConfig(**TINY, max_steps=1, seed=7), tmp_path/'run')
     assert before=={p: p.stat().st_mtime_ns for p in (tmp_path/'run').rglob('*')}
 
 def test_reward_of_the_wrong_length(tmp_path, monkeypatch):
     import mora.study.run as experiment
-    task = experiment.run_task(ExperimentConfig(**TINY, steps=1))
+    task = experiment.run_task(ExperimentConfig(**TINY, max_steps=1))
     task.rewards[2].__class__ = type('Short', (type(task.rewards[2]),), {'__call__': lambda self, completions, **columns: [1.]*(len(completions)-1)})
     monkeypatch.setattr(experiment, 'run_task', lambda config: task)
-    with pytest.raises(ConfigError, match="values of reward 'clarity': got 3, expected 4, one for each completion"): run_experiment(ExperimentConfig(**TINY, steps=1), tmp_path/'run')
+    with pytest.raises(ConfigError, match="values of reward 'clarity': got 3, expected 4, one for each completion"): run_experiment(ExperimentConfig(**TINY, max_steps=1), tmp_path/'run')
     assert not (tmp_path/'run').exists()
 
 @pytest.fixture
 def grid(tmp_path):
-    (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook=str(ROOT/'nbs'/'experiments'/'train.ipynb'), shared=TINY | dict(steps=8),
+    (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook=str(ROOT/'nbs'/'experiments'/'train.ipynb'), shared=TINY | dict(max_steps=8),
         blocks=[dict(weighting=['hypervolume', 'fixed'], preset=['balanced'])])))
     return tmp_path/'tiny.yaml'
 
@@ -134,7 +134,7 @@ def test_killed_study_goes_on(tmp_path, grid):
 
 def test_failed_run_is_named_and_the_others_finish(tmp_path, grid):
     said = yaml.safe_load(grid.read_text())
-    said['shared']['steps'] = 2
+    said['shared']['max_steps'] = 2
     said['blocks'] = [dict(label=['broken'], rewards=[['accuracy', 'conciseness', 'broken_reward:broken']]), {}]
     (tmp_path/'broken_reward.py').write_text('def broken(completions, **columns): return [1/0 for _ in completions]')
     grid.write_text(yaml.safe_dump(said))

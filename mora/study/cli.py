@@ -20,11 +20,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 from .. import __version__
-from ..errors import ConfigError, in_one_line
-from .checks import leads
+from ..errors import ConfigError, closest_name, in_one_line
+from .checks import is_main_process
 from .run import run_experiment
 from .folders import check_out, check_same, checkpoint_step, last_checkpoint
-from .settings import WEIGHTINGS, ExperimentConfig, cast, known, make_config, parse_yaml, read_recipe
+from .settings import WEIGHTINGS, ExperimentConfig, cast, make_config, parse_yaml, read_recipe, setting_name
 
 # %% ../../nbs/study/42_cli.ipynb #3bbffe9e
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}
@@ -48,14 +48,16 @@ def parse_setting(
     "One `--set`."
     name,sign,value = text.partition('=')
     if not sign: raise ConfigError('--set', text, 'field=value')
-    name = known(name.strip().replace('-', '_'), list(SETTINGS), value)
+    name = setting_name(name.strip().replace('-', '_'), list(SETTINGS), value)
     return name,parse_value(name, value)
 
 # %% ../../nbs/study/42_cli.ipynb #516eee72
 class Parser(argparse.ArgumentParser):
     "An `ArgumentParser` whose errors are one line."
-    def __init__(self, **kwargs): super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-    def error(self, message): self.exit(2, in_one_line(f'{self.prog}: {message}; see {self.prog} --help') + '\n')
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+    def error(self, message):
+        self.exit(2, in_one_line(f'{self.prog}: {message}; see {self.prog} --help') + '\n')
 
 # %% ../../nbs/study/42_cli.ipynb #9c083956
 def add_settings(parser):
@@ -64,7 +66,8 @@ def add_settings(parser):
         default = f.default_factory() if f.default is MISSING else f.default
         help = f.metadata['help'] + (f' ({", ".join(WEIGHTINGS)})' if f.name=='weighting' else '')
         said = help + ('' if default in (None, {}) else f' (default: {default})')
-        parser.add_argument(f'--{f.name.replace("_", "-")}', default=argparse.SUPPRESS, metavar='VALUE', help=said.replace('%', '%%'))
+        parser.add_argument(f'--{f.name.replace("_", "-")}', default=argparse.SUPPRESS, metavar='VALUE',
+            help=said.replace('%', '%%'))
 
 # %% ../../nbs/study/42_cli.ipynb #b75498f3
 EXAMPLES = dict(
@@ -74,14 +77,14 @@ EXAMPLES = dict(
   mora report runs/quick""",
     train = """examples:
   mora train --weighting hypervolume --preset balanced --seed 3
-  mora train --preset '[.66, .17, .17]' --algorithm rloo --steps 80 --out runs/mine
+  mora train --preset '[.66, .17, .17]' --algorithm rloo --max-steps 80 --out runs/mine
   mora train --task problems.jsonl --prompt-column problem --answer-column solution --model my/policy
   mora train --config recipes/qwen3-0.6b-lora.yaml --dry-run
   mora train --config mine.yaml --rewards '[accuracy, my_rewards:kind]' --report-to trackio""",
     study = """examples:
   mora study quick
   mora study paper --seeds 3
-  mora study my/grid.yaml --workers 4 --out runs/mine --set steps=80 task=embedded-hard
+  mora study my/grid.yaml --workers 4 --out runs/mine --set max_steps=80 task=embedded-hard
   mora study paper --engine ray --out /shared/runs/paper""",
     report = """examples:
   mora report runs/quick
@@ -93,25 +96,36 @@ FURTHER = 'Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-v
 # %% ../../nbs/study/42_cli.ipynb #7719f712
 def make_parser():
     "The parser of `mora`."
-    parser = Parser(prog='mora', description='Multi-objective RL of language models: train, compare, report.', epilog=EXAMPLES['mora'])
+    parser = Parser(prog='mora', description='Multi-objective RL of language models: train, compare, report.',
+        epilog=EXAMPLES['mora'])
     parser.add_argument('--version', action='version', version=f'mora {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True, parser_class=Parser)
-    def command(name, help): return commands.add_parser(name, help=help, usage=USAGE.get(name), description=help[0].upper()+help[1:]+'.', epilog=EXAMPLES[name])
-    train = command('train', 'train one policy under one weighting; the same command goes on with a run that was killed')
+    def command(name, help):
+        return commands.add_parser(name, help=help, usage=USAGE.get(name), description=help[0].upper()+help[1:]+'.',
+            epilog=EXAMPLES[name])
+    train = command('train',
+        'train one policy under one weighting; the same command goes on with a run that was killed')
     train.add_argument('--out', help='folder of the run (default: runs/ and its name)')
-    train.add_argument('--config', metavar='FILE', help='recipe: a YAML file of settings; those given here hold instead of its own')
-    train.add_argument('--dry-run', action='store_true', help='print what would be done, with samples, sizes and memory; train nothing')
-    train.add_argument('--trust-remote-code', action='store_true', help='let a model from the hub run code of its own; no recipe can say so')
+    train.add_argument('--config', metavar='FILE',
+        help='recipe: a YAML file of settings; those given here hold instead of its own')
+    train.add_argument('--dry-run', action='store_true',
+        help='print what would be done, with samples, sizes and memory; train nothing')
+    train.add_argument('--trust-remote-code', action='store_true',
+        help='let a model from the hub run code of its own; no recipe can say so')
     add_settings(train.add_argument_group('settings', FURTHER))
     study = command('study', 'train a grid of runs; the same command goes on where a study was killed')
     study.add_argument('grid', metavar='GRID', help='quick, paper, or the path of a grid file')
     study.add_argument('--seeds', help='number of seeds: 0, 1, ... (default: as the grid says)')
-    study.add_argument('--workers', help='runs at a time (default: 2; with --engine ray one on each CPU of the cluster)')
-    study.add_argument('--engine', default='local', metavar='local|ray', help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the runs (default: local)')
+    study.add_argument('--workers',
+        help='runs at a time (default: 2; with --engine ray one on each CPU of the cluster)')
+    study.add_argument('--engine', default='local', metavar='local|ray',
+        help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the runs (default: local)')
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
-    study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE', help='settings of all runs; for their names see mora train --help')
+    study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE',
+        help='settings of all runs; for their names see mora train --help')
     report = command('report', 'draw the figures and the page of a study from its finished runs')
-    report.add_argument('results', metavar='RESULTS', nargs='?', help='folder of a study, or a file of gathered results (default: one page of all experiments)')
+    report.add_argument('results', metavar='RESULTS', nargs='?',
+        help='folder of a study, or a file of gathered results (default: one page of all experiments)')
     report.add_argument('--figures', default='figures', help='folder they are drawn into (default: figures)')
     return parser
 
@@ -122,7 +136,8 @@ STOPPED = 128+signal.SIGINT
 def whole_number(name, text, most):
     "A number from 1 to `most` given to an option."
     n = cast(name, text, int)
-    if not 1<=n<=most: raise ConfigError(name, n, f'a whole number of at least 1 and at most {most:,}')
+    if not 1<=n<=most:
+        raise ConfigError(name, n, f'a whole number of at least 1 and at most {most:,}')
     return n
 
 def out_folder(
@@ -139,21 +154,25 @@ def do_train(args)->int: # Exit code
     recipe = read_recipe(args.config) if args.config else {}
     typed = {k: parse_value(k, v) for k,v in vars(args).items() if k in SETTINGS} | args.further
     config = make_config(recipe | typed)
-    if args.trust_remote_code: config.trainer_options['model_init_kwargs'] = (config.trainer_options.get('model_init_kwargs') or {}) | dict(trust_remote_code=True)
+    if args.trust_remote_code:
+        config.trainer_options['model_init_kwargs'] = (config.trainer_options.get('model_init_kwargs')
+            or {}) | dict(trust_remote_code=True)
     folder = out_folder(args.out, Path('runs')/config.name)
     config.validate(here=not args.dry_run)
     if args.dry_run:
         from mora.study.recipes import dry_run
-        if leads(): print(dry_run(config, folder))
+        if is_main_process(): print(dry_run(config, folder))
         return 0
     check_same(config, folder)
-    if leads(): print(f'{config.name} in {folder}', flush=True)
+    if is_main_process(): print(f'{config.name} in {folder}', flush=True)
     try: run = run_experiment(config, folder, progress=True)
     except KeyboardInterrupt:
         last = last_checkpoint(folder)
-        if leads(): print(f'\nstopped; the same command goes on from step {checkpoint_step(last) if last else 0}', file=sys.stderr)
+        if is_main_process():
+            print(f'\nstopped; the same command goes on from step {checkpoint_step(last) if last else 0}',
+                file=sys.stderr)
         return STOPPED
-    if leads(): print(run)
+    if is_main_process(): print(run)
     return 0
 
 # %% ../../nbs/study/42_cli.ipynb #cae0d0a1
@@ -182,7 +201,8 @@ def do_study(args)->int: # Exit code
         return STOPPED
     failed = sum(o.status=='failed' for o in ended)
     then = '' if 'MAKELEVEL' in os.environ else f'; next: mora report {out}' # make does it itself
-    print(f'{failed} of {len(ended)} runs failed; the same command tries them again' if failed else f'all runs finished{then}')
+    print(f'{failed} of {len(ended)} runs failed; the same command tries them again' if failed
+        else f'all runs finished{then}')
     return 1 if failed else 0
 
 def do_report(args)->int: # Exit code
@@ -200,9 +220,11 @@ def stopping():
     def stop(number, frame):
         came.append(number)
         raise KeyboardInterrupt
-    if threading.current_thread() is threading.main_thread() and leads(): # the others are ended by their launcher
+    # the others are ended by their launcher
+    if threading.current_thread() is threading.main_thread() and is_main_process():
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number)==signal.SIG_DFL: before[number] = signal.signal(number, stop) # nohup ignores SIGHUP
+            if signal.getsignal(number)==signal.SIG_DFL: # nohup ignores SIGHUP
+                before[number] = signal.signal(number, stop)
     try: yield came
     finally:
         for number,handler in before.items(): signal.signal(number, handler)
@@ -211,18 +233,22 @@ def do(words)->int: # Exit code
     "What the words after `mora` say."
     args,rest = make_parser().parse_known_args(words)
     if args.command=='train': args.further = further_settings(rest)
-    elif rest: known(rest[0].lstrip('-').replace('-', '_'), [k for k in vars(args) if k!='command'], ' '.join(rest[1:2]))
+    elif rest:
+        closest_name(rest[0].lstrip('-').replace('-', '_'), [k for k in vars(args) if k!='command'],
+            ' '.join(rest[1:2]))
     return dict(train=do_train, study=do_study, report=do_report)[args.command](args)
 
 def main(
     argv=None # Words after `mora`; none: those of this process
 )->int:       # Exit code: 0 done, 1 some runs failed, 2 a mistake in the settings, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
     "The command `mora`."
-    words = [re.sub('^--[a-z_]+', lambda m: m[0].replace('_', '-'), w) for w in (sys.argv[1:] if argv is None else argv)]
+    words = [re.sub('^--[a-z_]+', lambda m: m[0].replace('_', '-'), w)
+        for w in (sys.argv[1:] if argv is None else argv)]
     with stopping() as came:
         try: code = do(words)
         except ConfigError as error:
-            if os.environ.get('LOCAL_RANK', '0')!='0': time.sleep(10) # the first process here says it, and the launcher ends the others
+            if os.environ.get('LOCAL_RANK', '0')!='0':
+                time.sleep(10) # the first process here says it, and the launcher ends the others
             print(f'mora: {error}', file=sys.stderr)
             return 2
         except KeyboardInterrupt: # before a run began, or while a page was drawn

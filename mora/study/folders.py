@@ -7,7 +7,7 @@ __all__ = ['METRICS', 'WRITTEN', 'PART', 'TRASH', 'FULL', 'SAID', 'CUT', 'softwa
            'save_config', 'read_config', 'checkpoint_step', 'checkpoint_history', 'whole_tensors', 'whole_weights',
            'is_whole', 'checkpoints', 'last_checkpoint', 'whole_parquet', 'is_finished', 'check_out', 'check_writable',
            'head_of', 'wrote_state', 'wrote_metrics', 'wrote_card', 'is_ours', 'in_the_way', 'check_same', 'discard',
-           'sweep', 'disk_problem', 'disk_errors', 'lock', 'claimed', 'take_back']
+           'sweep', 'disk_problem', 'disk_errors', 'lock', 'run_lock', 'take_back']
 
 # %% ../../nbs/study/40_folders.ipynb #75c54df8
 import contextlib
@@ -118,10 +118,12 @@ def whole_weights(
     try:
         files = [f for f in folder.iterdir() if f.suffix in ('.safetensors', '.bin', '.pt', '.pth')]
         wanted = set()
-        for index in folder.glob('*.index.json'): wanted.update(json.loads(index.read_text())['weight_map'].values())
+        for index in folder.glob('*.index.json'):
+            wanted.update(json.loads(index.read_text())['weight_map'].values())
         weights = [f for f in files if f.suffix=='.safetensors' or re.match('(pytorch|adapter)_model', f.name)]
         return bool(weights) and wanted<={f.name for f in files} and all(map(whole_tensors, files))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError): return False # no such header or index
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError): # no such header or index
+        return False
 
 def is_whole(
     checkpoint # Folder checkpoint-N
@@ -180,11 +182,13 @@ def check_out(
         folder = Path(out).resolve()
         there = next(d for d in (folder, *folder.parents) if os.path.lexists(d))
         longest = max(len(os.fsencode(part)) for part in folder.parts)
-        if not there.is_dir(): raise ConfigError(field, str(out), f'the path of a folder; {there} is a file')
+        if not there.is_dir():
+            raise ConfigError(field, str(out), f'the path of a folder; {there} is a file')
     except ConfigError: raise
     except (OSError, ValueError, RuntimeError): # too long a name, a null byte, links in a circle
         raise ConfigError(field, str(out), 'the path of a folder') from None
-    if not str(out).strip() or longest>255: raise ConfigError(field, str(out), 'the path of a folder')
+    if not str(out).strip() or longest>255:
+        raise ConfigError(field, str(out), 'the path of a folder')
     if os.path.islink(out) and there!=folder:
         raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which is not there')
     return folder
@@ -197,7 +201,8 @@ def check_writable(
     folder = check_out(out, field)
     there = next(d for d in (folder, *folder.parents) if d.exists())
     try: tempfile.TemporaryFile(dir=there).close()
-    except OSError: raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}') from None
+    except OSError:
+        raise ConfigError(field, str(out), f'a folder that can be written, unlike {there}') from None
     return folder
 
 # %% ../../nbs/study/40_folders.ipynb #4773b23b
@@ -242,7 +247,8 @@ def is_ours(
     if name=='progress': return re.fullmatch('[0-9]+ [0-9]+', head_of(path)) is not None
     if name=='metrics.parquet': return wrote_metrics(path)
     if name=='model' or re.fullmatch('checkpoint-[0-9]+', name): return wrote_state(path)
-    if name==TRASH: return path.is_dir() and all(re.match('(old-)?(checkpoint|model)', p.name) for p in path.iterdir())
+    if name==TRASH:
+        return path.is_dir() and all(re.match('(old-)?(checkpoint|model)', p.name) for p in path.iterdir())
     if name in ('README.md', 'MODEL_CARD.md'): return wrote_card(path)
     return name=='completions' # TRL's, where they are logged
 
@@ -253,15 +259,18 @@ def in_the_way(
     begun = os.path.lexists(folder/'config.yaml')
     if not begun:
         runs = sorted(p.parent.name for p in folder.glob('*/config.yaml'))
-        if runs: raise ConfigError('out', str(folder), f'the folder of one run; {runs[0]} in it is that of another')
+        if runs:
+            raise ConfigError('out', str(folder), f'the folder of one run; {runs[0]} in it is that of another')
     used = r'\.lock|progress|metrics\.parquet|model|checkpoint-[0-9].*|\.incomplete|MODEL_CARD\.md'
     others = r'checkpoint-.*|completions|config\.json|trainer_state\.json|.*\.safetensors|results\.parquet'
     found = []
     for path in folder.iterdir():
         if path.name=='README.md': fine = path.is_file() # it is kept
-        elif re.fullmatch(used, path.name): fine = is_ours(path) and (begun or path.name in ('.lock', 'progress'))
+        elif re.fullmatch(used, path.name):
+            fine = is_ours(path) and (begun or path.name in ('.lock', 'progress'))
         else: fine = begun or not re.fullmatch(others, path.name)
-        if not fine and os.path.lexists(path): found.append(path.name) # another process may have removed it meanwhile
+        if not fine and os.path.lexists(path): # another process may have removed it meanwhile
+            found.append(path.name)
     return sorted(found)
 
 def check_same(config, folder):
@@ -275,12 +284,15 @@ def check_same(config, folder):
         finished = is_finished(folder)
         pairs = [(f.name, getattr(config, f.name), getattr(kept, f.name)) for f in fields(config)]
         versions = facts.get('versions', {})
-        if not finished: pairs += [(f'version of {k}', v, versions.get(k, v)) for k,v in software().items()]
+        if not finished:
+            pairs += [(f'version of {k}', v, versions.get(k, v)) for k,v in software().items()]
         for name,asked,has in pairs:
             if asked==has: continue
-            raise ConfigError(name, asked, f'{has!r}, with which {folder} was begun; choose another folder or remove it')
+            raise ConfigError(name, asked,
+                f'{has!r}, with which {folder} was begun; choose another folder or remove it')
     try: others = [] if finished else in_the_way(folder)
-    except OSError as error: raise ConfigError('out', str(folder), f'a folder that can be read ({error})') from None
+    except OSError as error:
+        raise ConfigError('out', str(folder), f'a folder that can be read ({error})') from None
     if others:
         holds = ', '.join(others[:3]) + (', ...' if len(others)>3 else '')
         expected = f"a new folder or one of this run's; it holds {holds} that no run of mora wrote"
@@ -318,13 +330,16 @@ def disk_problem(
 ): # Text, or None
     "What a disk refused, if that is what an exception tells."
     while error is not None:
-        if isinstance(error, shutil.Error): return error.args[0][0][2] # of `copytree`: a list of (from, to, why)
+        if isinstance(error, shutil.Error): # of `copytree`: a list of (from, to, why)
+            return error.args[0][0][2]
         where = str(getattr(error, 'filename', None) or '')
         inside = where and Path(folder).absolute() in Path(where).absolute().parents or where==str(folder)
         if isinstance(error, OSError) and (error.errno in FULL or inside):
             return f'{error.strerror}: {where}' if where else error.strerror
-        if isinstance(error, RuntimeError) and CUT.search(str(error)): return 'a file could not be written to its end'
-        if type(error).__name__=='SafetensorError' and SAID.search(str(error)): return str(error).strip().split('\n')[0]
+        if isinstance(error, RuntimeError) and CUT.search(str(error)):
+            return 'a file could not be written to its end'
+        if type(error).__name__=='SafetensorError' and SAID.search(str(error)):
+            return str(error).strip().split('\n')[0]
         error = error.__cause__ or error.__context__
 
 @contextlib.contextmanager
@@ -353,14 +368,15 @@ def lock(
         try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             allowed = 'a folder in which no other process is training'
-            if time.monotonic()>=end: raise ConfigError('folder', str(folder), f'{allowed}, as {file.read()} does') from None
+            if time.monotonic()>=end:
+                raise ConfigError('folder', str(folder), f'{allowed}, as {file.read()} does') from None
             time.sleep(.2)
         else: break
     file.truncate(0)
     print('process', os.getpid(), 'on', platform.node(), end='', file=file, flush=True)
 
 @contextlib.contextmanager
-def claimed(
+def run_lock(
     folder,    # Of a run
     patience=0,# Seconds to wait for whoever has it
 ):

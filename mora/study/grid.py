@@ -16,11 +16,12 @@ __all__ = ['GRID_KEYS', 'OTHERS', 'TRAIN', 'MOST_RUNS', 'EMPTY', 'KERNEL', 'KERN
 import ast, contextlib, functools, importlib.util, itertools, logging, math, os, platform, queue, shutil, sys, tempfile, threading, time
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
-from ..errors import ConfigError, one_of
+from ..errors import ConfigError, closest_name, one_of
 from .checks import has_own_policy
 from .run import columns, load_run, read_progress, run_task
-from .folders import check_same, check_writable, checkpoint_step, claimed, is_finished, last_checkpoint, write_whole
-from .settings import ExperimentConfig, cast, known, make_config, preset_name, read_recipe, read_yaml
+from .folders import check_same, check_writable, checkpoint_step, run_lock, is_finished
+from .folders import last_checkpoint, write_whole
+from .settings import ExperimentConfig, cast, make_config, preset_name, read_recipe, read_yaml
 from ..pareto import Objective
 
 # %% ../../nbs/study/41_grid.ipynb #e870f60d
@@ -39,7 +40,8 @@ def check_mapping(
 )->dict:
     "`value`, a mapping whose keys are names, or a `ConfigError`."
     for key in cast(field, value, dict):
-        if not isinstance(key, str): raise ConfigError(field, key, 'names of settings, which are text')
+        if not isinstance(key, str):
+            raise ConfigError(field, key, 'names of settings, which are text')
     return value
 
 def check_lists(
@@ -49,11 +51,14 @@ def check_lists(
     "`value`, a mapping from settings to lists with a value or more, or a `ConfigError`."
     for name,values in check_mapping(field, value).items():
         if name=='weighting' and values==OTHERS: continue
-        if not cast(name, values, list): raise ConfigError(name, values, 'a list of at least one value')
+        if not cast(name, values, list):
+            raise ConfigError(name, values, 'a list of at least one value')
     return value
 
 # %% ../../nbs/study/41_grid.ipynb #fa4f781a
-TRAIN = Path(__file__ if '__file__' in globals() else os.path.abspath('../../mora/study/grid.py')).parents[2]/'nbs'/'experiments'/'train.ipynb' # what runs execute, unless a grid says otherwise
+# what runs execute, unless a grid says otherwise
+TRAIN = Path(__file__ if '__file__' in globals()
+    else os.path.abspath('../../mora/study/grid.py')).parents[2]/'nbs'/'experiments'/'train.ipynb'
 
 @dataclass
 class Grid:
@@ -67,7 +72,8 @@ class Grid:
     def __post_init__(self):
         check_mapping('shared', self.shared)
         check_lists('axes', self.axes)
-        if not cast('blocks', self.blocks, list): raise ConfigError('blocks', self.blocks, 'at least one block')
+        if not cast('blocks', self.blocks, list):
+            raise ConfigError('blocks', self.blocks, 'at least one block')
         for block in self.blocks:
             for name in set(check_lists('blocks', block)) & set(self.axes):
                 raise ConfigError(name, block[name], 'a setting that is not among the axes as well')
@@ -84,7 +90,7 @@ def read_grid(
     "The grid that a file describes; its notebook and its recipe are relative to it."
     path = Path(path)
     said = read_mapping(path)
-    for key in said: known(key, GRID_KEYS, said[key])
+    for key in said: closest_name(key, GRID_KEYS, said[key])
     notebook = path.parent/cast('notebook', said.pop('notebook'), str) if 'notebook' in said else TRAIN
     if 'config' in said:
         recipe = read_recipe(path.parent/cast('config', said.pop('config'), str))
@@ -131,7 +137,8 @@ def seed_axis(
 )->dict: # Setting -> values
     "The axes of a grid, seeds first: all runs of one seed come before those of the next."
     if seeds is None: first = {k: v for k,v in grid.axes.items() if k=='seed'}
-    elif not 0<cast('seeds', seeds, int)<=MOST_RUNS: raise ConfigError('seeds', seeds, f'a whole number from 1 to {MOST_RUNS}')
+    elif not 0<cast('seeds', seeds, int)<=MOST_RUNS:
+        raise ConfigError('seeds', seeds, f'a whole number from 1 to {MOST_RUNS}')
     else: first = dict(seed=range(seeds))
     return first | {k: v for k,v in grid.axes.items() if k!='seed'}
 
@@ -151,7 +158,8 @@ def grid_configs(
         for inner in products(block):
             config = make_config(grid.shared | outer | inner | (overrides or {}))
             if configs.setdefault(config.name.lower(), config)!=config: # some file systems do not tell A from a
-                raise ConfigError('label', config.label, f'a different label for each of the two runs called {config.name!r}')
+                raise ConfigError('label', config.label,
+                    f'a different label for each of the two runs called {config.name!r}')
     return list(configs.values())
 
 # %% ../../nbs/study/41_grid.ipynb #173a31b6
@@ -181,9 +189,11 @@ def read_notebook(
         nbformat.validate(nb)
     except Exception as error: # not there, not readable, not JSON, or JSON of something else
         raise ConfigError('notebook', str(path), f'a notebook ({failure(error)})') from None
-    kernel = nb.metadata.setdefault('kernelspec', dict(name='python3', display_name='Python 3 (ipykernel)', language='python'))
+    kernel = nb.metadata.setdefault('kernelspec',
+        dict(name='python3', display_name='Python 3 (ipykernel)', language='python'))
     language = kernel.get('language', 'python')
-    if language!='python': raise ConfigError('notebook', str(path), f'a notebook in Python, not in {language}')
+    if language!='python':
+        raise ConfigError('notebook', str(path), f'a notebook in Python, not in {language}')
     return nb
 
 def check_notebook(
@@ -194,7 +204,8 @@ def check_notebook(
     import papermill
     has = papermill.inspect_notebook(read_notebook(notebook)) # given a path it would format that
     for name in names:
-        if name not in has: raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
+        if name not in has:
+            raise ConfigError('notebook', str(notebook), f'a cell tagged parameters that has {name}')
 
 # %% ../../nbs/study/41_grid.ipynb #72809943
 def check_run(
@@ -219,7 +230,8 @@ def make_jobs(
     for config in configs:
         folder = home/config.name
         check_run(config, folder, here)
-        jobs.append(Job(config.name, grid.notebook, folder, asdict(config) | dict(folder=str(folder)), config.steps))
+        jobs.append(Job(config.name, grid.notebook, folder, asdict(config) | dict(folder=str(folder)),
+            config.max_steps))
     return jobs
 
 # %% ../../nbs/study/41_grid.ipynb #0f62cb38
@@ -229,7 +241,8 @@ def assigned(
     "What a cell of assignments sets."
     found = {}
     for line in ast.parse(source).body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
+        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line,
+            ast.AnnAssign) else []
         found |= {t.id: line.value for t in targets if isinstance(t, ast.Name)}
     return found
 
@@ -240,10 +253,12 @@ def check_parameters(
     if cells is None:
         from IPython import get_ipython
         cells = get_ipython().user_ns['In'] if get_ipython() else []
-    injected = [i for i,source in enumerate(cells) if source.startswith('# Parameters\n')] # by papermill, right after the notebook's own
+    # by papermill, right after the notebook's own
+    injected = [i for i,source in enumerate(cells) if source.startswith('# Parameters\n')]
     if not injected: return
     own = assigned(cells[injected[-1]-1])
-    for name,value in assigned(cells[injected[-1]]).items(): known(name, list(own), ast.unparse(value))
+    for name,value in assigned(cells[injected[-1]]).items():
+        closest_name(name, list(own), ast.unparse(value))
 
 # %% ../../nbs/study/41_grid.ipynb #f7c5348d
 @dataclass
@@ -254,7 +269,8 @@ class Outcome:
     note:str           # Where the policy ended, or what went wrong
     seconds:float      # How long it took
 
-    def __str__(self): return f'{self.name}: {self.note}' + (f' ({self.seconds:.0f} s)' if self.seconds else '')
+    def __str__(self):
+        return f'{self.name}: {self.note}' + (f' ({self.seconds:.0f} s)' if self.seconds else '')
 
 # %% ../../nbs/study/41_grid.ipynb #d1d5c9d6
 EMPTY = '''if get_ipython().exit_now: raise SystemExit('the notebook called exit')
@@ -305,7 +321,8 @@ class WarmKernel:
     def kill(self):
         "End its process."
         import psutil
-        with contextlib.suppress(psutil.Error, AttributeError): psutil.Process(self.manager.provisioner.pid).kill()
+        with contextlib.suppress(psutil.Error, AttributeError):
+            psutil.Process(self.manager.provisioner.pid).kill()
 
     def close(self):
         "End its process and free what this process holds of it: sockets, a thread, a file."
@@ -390,7 +407,8 @@ def attempt(
             return 'failed',f'FAILED, {wrong}' + f'; see {bad}'*bad.exists()
         os.replace(part, job.executed)
         bad.unlink(missing_ok=True)
-        if not is_finished(job.folder): return 'failed',f'FAILED, the notebook ended without metrics.parquet; see {job.executed}'
+        if not is_finished(job.folder):
+            return 'failed',f'FAILED, the notebook ended without metrics.parquet; see {job.executed}'
     return 'finished',str(load_run(job.folder)).partition(': ')[2]
 
 def run_job(
@@ -399,7 +417,8 @@ def run_job(
     "`attempt` a job; whatever goes wrong becomes an `Outcome`, so that the others go on."
     begun = time.time()
     try: status,note = attempt(job)
-    except Exception as error: status,note = 'failed',f'FAILED, {failure(error)}' # a full disk, metrics that cannot be read
+    except Exception as error: # a full disk, metrics that cannot be read
+        status,note = 'failed',f'FAILED, {failure(error)}'
     return Outcome(job.name, status, note, time.time()-begun)
 
 # %% ../../nbs/study/41_grid.ipynb #e0337075
@@ -410,8 +429,10 @@ def each_outcome(
 ):
     "The `Outcome` of every job, as they end."
     from joblib import Parallel, delayed
-    def run(job): return Outcome(job.name, 'stopped', 'stopped', 0) if stop.is_set() else run_job(job)
-    return Parallel(n_jobs=workers, backend='threading', return_as='generator_unordered')(delayed(run)(job) for job in jobs)
+    def run(job):
+        return Outcome(job.name, 'stopped', 'stopped', 0) if stop.is_set() else run_job(job)
+    return Parallel(n_jobs=workers, backend='threading', return_as='generator_unordered')(delayed(run)(job)
+        for job in jobs)
 
 # %% ../../nbs/study/41_grid.ipynb #3926c18b
 def outcomes(
@@ -434,7 +455,8 @@ def outcomes(
             outcome = ended.get(timeout=.5)
             if isinstance(outcome, Exception): raise outcome
             left -= 1
-            yield Outcome(outcome.name, 'stopped', 'stopped', 0) if stop.is_set() and outcome.status=='failed' else outcome
+            yield Outcome(outcome.name, 'stopped', 'stopped',
+                0) if stop.is_set() and outcome.status=='failed' else outcome
         except queue.Empty:
             if stop.is_set(): end_kernels()
         except KeyboardInterrupt: stop.set()
@@ -462,7 +484,8 @@ def run_jobs(jobs, workers, each=each_outcome):
     "Run `jobs` under one bar, a line for each that ends; the list of `Outcome`s."
     from tqdm import tqdm
     terminal,ended = sys.stderr.isatty(),[]
-    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step', smoothing=0, ncols=columns(), mininterval=.5 if terminal else 10) as bar:
+    with tqdm(total=sum(j.steps for j in jobs), initial=sum(j.begun for j in jobs), unit='step', smoothing=0,
+            ncols=columns(), mininterval=.5 if terminal else 10) as bar:
         def tick():
             bar.update(max(0, sum(map(steps_done, jobs))-bar.n))
             if terminal: bar.refresh()
@@ -494,7 +517,8 @@ def joined_cluster():
     os.environ.update(RAY_ENVIRONMENT | os.environ) # before the import, which reads them
     import ray
     try: ray.init(include_dashboard=False, log_to_driver=False, logging_level='ERROR')
-    except Exception as error: raise ConfigError('engine', 'ray', f'a cluster that answers ({failure(error)})') from error
+    except Exception as error:
+        raise ConfigError('engine', 'ray', f'a cluster that answers ({failure(error)})') from error
     ray._private.worker._worker_logs_enabled = False # its paragraphs on nodes that died, which would run into the bar
     try: yield ray
     finally: ray.shutdown()
@@ -509,12 +533,15 @@ def run_on_node(
 ): # `Outcome`, or a `ConfigError` that ends the study
     "`run_job` on a node of a cluster, after whoever trained there before has gone."
     home = str(job.folder.parent)
-    if not job.notebook.exists(): return ConfigError('out', home, f'a folder that all nodes see at this path, as {platform.node()} does not')
+    if not job.notebook.exists():
+        return ConfigError('out', home, f'a folder that all nodes see at this path, as {platform.node()} does not')
     os.environ.update(environment)
-    with contextlib.suppress(FileNotFoundError): os.chdir(folder) # relative paths in the grid, where nodes share that folder too
+    with contextlib.suppress(FileNotFoundError): # relative paths in the grid, where nodes share that folder too
+        os.chdir(folder)
     try:
-        with claimed(job.folder, PATIENCE): pass
-    except (ConfigError, OSError) as error: return Outcome(job.name, 'failed', f'FAILED, {failure(error)}', 0)
+        with run_lock(job.folder, PATIENCE): pass
+    except (ConfigError, OSError) as error:
+        return Outcome(job.name, 'failed', f'FAILED, {failure(error)}', 0)
     return run_job(job)
 
 # %% ../../nbs/study/41_grid.ipynb #8014cc22
@@ -544,7 +571,8 @@ def each_ray_outcome(
             while waiting and len(running)<(workers or len(jobs)) and not stop.is_set():
                 job = waiting.pop(0)
                 running[task.remote(replace(job, notebook=notebook), environment, os.getcwd())] = job
-            for ref in ray.wait(list(running), timeout=.5)[0] if running else []: yield ray_outcome(ray, ref, running.pop(ref))
+            for ref in ray.wait(list(running), timeout=.5)[0] if running else []:
+                yield ray_outcome(ray, ref, running.pop(ref))
             if stop.is_set():
                 for ref in running: ray.cancel(ref, force=True)
                 while waiting: yield Outcome(waiting.pop().name, 'stopped', 'stopped', 0)
@@ -556,7 +584,8 @@ def find_engine(name):
     "The engine called so, if it can run here."
     one_of('engine', name, list(ENGINES))
     missing = name=='ray' and importlib.util.find_spec('ray') is None
-    if missing: raise ConfigError('engine', name, "local, as ray is not installed: pip install 'mora-rl[cluster]'")
+    if missing:
+        raise ConfigError('engine', name, "local, as ray is not installed: pip install 'mora-rl[cluster]'")
     return ENGINES[name]
 
 # %% ../../nbs/study/41_grid.ipynb #79580fdb
@@ -584,7 +613,8 @@ def run_study(
 def run_table(run):
     "Metrics of one run with the columns that say which run it was."
     c = run.config
-    which = dict(run=c.name, algorithm=c.algorithm, weighting=c.weighting, label=c.label, preset=preset_name(c.preset), seed=c.seed)
+    which = dict(run=c.name, algorithm=c.algorithm, weighting=c.weighting, label=c.label,
+        preset=preset_name(c.preset), seed=c.seed)
     table = run.metrics.assign(**which, task=c.task)[[*which, *run.metrics.columns, 'task']]
     table.attrs['objectives'] = run.facts['objectives']
     return table
@@ -635,7 +665,8 @@ def gather(
         tables.append(read_run(place))
         name = tables[-1]['run'].iloc[0]
         if places.setdefault(name, place)!=place:
-            raise ConfigError('folder', str(folder), f'the folder of one study; {places[name]} and {place} are both called {name}')
+            raise ConfigError('folder', str(folder),
+                f'the folder of one study; {places[name]} and {place} are both called {name}')
     out = pd.concat(tables, ignore_index=True)
     objectives,differing = merge_objectives(tables)
     out.attrs = dict(objectives=objectives, differing=differing, unfinished=unfinished)

@@ -10,10 +10,11 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 import yaml
-from ..errors import ConfigError
-from .checks import about_policy, batch_shape, config_weighting, empty_policy, processes
+from ..errors import ConfigError, first_line
+from .checks import about_policy, batch_shape, config_weighting, empty_policy, num_processes
+from .checks import prompts_per_batch
 from .run import check_policy, quiet, run_task
-from .run import trainer_arguments, trainer_config
+from .run import trainer_arguments
 from .folders import check_same
 
 # %% ../../nbs/study/43_recipes.ipynb #d511cf81
@@ -38,11 +39,14 @@ def memory(
     options = config.trainer_options
     dtype = (options.get('model_init_kwargs') or {}).get('dtype') or about.dtype
     size = BYTES.get(str(dtype).removeprefix('torch.'), 4)
-    fine,act = 4 if config.lora else size,2 if options.get('bf16') or options.get('fp16') else size # peft keeps adapters in float32
-    all_,trained = (sum(p.numel() for p in model.parameters() if p.requires_grad or not only) for only in (False, True))
+    # peft keeps adapters in float32
+    fine,act = 4 if config.lora else size,2 if options.get('bf16') or options.get('fp16') else size
+    all_,trained = (sum(p.numel() for p in model.parameters() if p.requires_grad or not only)
+        for only in (False, True))
     rows,tokens = batch_shape(config)['per_device_train_batch_size'],prompt+completion
     layers,width = about.num_hidden_layers,about.hidden_size
-    kv = getattr(about, 'num_key_value_heads', about.num_attention_heads)*(getattr(about, 'head_dim', None) or width//about.num_attention_heads)
+    kv = getattr(about, 'num_key_value_heads', about.num_attention_heads)*(getattr(about, 'head_dim', None)
+        or width//about.num_attention_heads)
     generated = rows*batch_shape(config)['steps_per_generation']
     per_layer = 2 if options.get('gradient_checkpointing') else 34
     return dict(parameters=all_*size, gradients=trained*fine, optimizer=trained*2*fine,
@@ -69,14 +73,15 @@ def tried_rewards(
     rows = [row for row in task.train.select(range(min(n, len(task.train)))) for _ in range(2)]
     texts = [text for row in rows[::2] for text in stand_ins(row['answer'])]
     chat = isinstance(rows[0]['prompt'], list)
-    given = dict(prompts=[r['prompt'] for r in rows], completions=[[dict(role='assistant', content=t)] for t in texts] if chat else texts,
-        completion_ids=[tokenizer(t)['input_ids'] for t in texts]) | {c: [r[c] for r in rows] for c in task.train.column_names if c!='prompt'}
+    given = dict(prompts=[r['prompt'] for r in rows], completions=[[dict(role='assistant', content=t)] for t in texts]
+        if chat else texts,
+        completion_ids=[tokenizer(t)['input_ids'] for t in texts]) | {c: [r[c] for r in rows]
+        for c in task.train.column_names if c!='prompt'}
     table = pd.DataFrame(dict(completion=texts))
     for objective,reward in zip(task.objectives, task.rewards):
         try: table[objective.name] = list(named_reward(reward)(**given))
         except (RuntimeError, TypeError) as e:
-            why = str(e).splitlines()[0]
-            raise ConfigError('rewards', objective.name, f'a reward that scores samples ({why})') from e
+            raise ConfigError('rewards', objective.name, f'a reward that scores samples ({first_line(e)})') from e
     return table
 
 # %% ../../nbs/study/43_recipes.ipynb #e92ff5f4
@@ -87,27 +92,32 @@ def workload(
 )->list: # Lines of text
     "Steps, completions and evaluations, in words."
     told = trainer_arguments(config, task, needs)
-    shape,batches = batch_shape(config),math.ceil(config.steps/config.minibatches)
-    count = lambda every: config.steps//every + 1
-    return [f'{config.steps:,} optimizer steps on {batches:,} batches of {config.prompts} prompts x {config.num_generations} completions: '
-            f'{batches*config.prompts/len(task.train):.3g} passes through {len(task.train):,} training prompts',
-        f'each step: {processes()} process(es) x {shape["per_device_train_batch_size"]} completions x {shape["gradient_accumulation_steps"]} passes',
-        f'at most {batches*config.prompts*config.num_generations*told["max_completion_length"]:,} tokens generated for training',
+    shape,prompts = batch_shape(config),prompts_per_batch(config)
+    batches = math.ceil(config.max_steps*shape['gradient_accumulation_steps']/shape['steps_per_generation'])
+    count = lambda every: config.max_steps//every + 1
+    return [f'{config.max_steps:,} optimizer steps on {batches:,} batches of {prompts} prompts x {config.num_generations} completions: '
+            f'{batches*prompts/len(task.train):.3g} passes through {len(task.train):,} training prompts',
+        f'each step: {num_processes()} process(es) x {shape["per_device_train_batch_size"]} completions x {shape["gradient_accumulation_steps"]} passes',
+        f'at most {batches*prompts*config.num_generations*told["max_completion_length"]:,} tokens generated for training',
         f'validation of {len(task.validation)} prompts {count(told["eval_steps"])} times, test of {len(task.test)} prompts {count(told["test_steps"])} times, greedy',
         *([f'{config.weighting} needs: {", ".join(sorted(needs))}'] if needs else [])]
 
 # %% ../../nbs/study/43_recipes.ipynb #af5db994
 def prompt_text(prompt, tokenizer, options)->str:
     "A prompt as the model will see it."
-    return prompt if isinstance(prompt, str) else tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **(options.get('chat_template_kwargs') or {}))
+    return prompt if isinstance(prompt, str) else tokenizer.apply_chat_template(prompt, tokenize=False,
+        add_generation_prompt=True, **(options.get('chat_template_kwargs') or {}))
 
 def notes(config)->list: # Lines
     "What is not there on this machine, and will be asked for."
     import importlib.util, torch
     options = config.trainer_options
-    wanted = dict(vllm=options.get('use_vllm'), deepspeed=options.get('deepspeed'), peft=config.lora, **{t: t in str(options.get('report_to')) for t in ('wandb', 'trackio')})
-    said = [f'{package} is not installed here' for package,on in wanted.items() if on and importlib.util.find_spec(package) is None]
-    if (options.get('bf16') or options.get('use_vllm')) and not torch.cuda.is_available(): said.append('no GPU here')
+    wanted = dict(vllm=options.get('use_vllm'), deepspeed=options.get('deepspeed'), peft=config.lora,
+        **{t: t in str(options.get('report_to')) for t in ('wandb', 'trackio')})
+    said = [f'{package} is not installed here' for package,on in wanted.items() if on
+        and importlib.util.find_spec(package) is None]
+    if (options.get('bf16') or options.get('use_vllm')) and not torch.cuda.is_available():
+        said.append('no GPU here')
     return said
 
 def dry_run(
@@ -124,20 +134,21 @@ def dry_run(
     model = empty_policy(config, about)
     first = prompt_text(task.train[0]['prompt'], tokenizer, config.trainer_options)
     told = trainer_arguments(config, task, needs)
-    here = dict(use_cpu=True, bf16=False, fp16=False, report_to='none', deepspeed=None)
-    trainer_config(config, task, folder, **here) # TRL's own checks of what goes together
     parts = memory(config, model, about, longest, told['max_completion_length'])
     count = lambda only: sum(p.numel() for p in model.parameters() if p.requires_grad or not only)
     table = tried_rewards(task, tokenizer)
     sections = {
         'Settings': yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True).strip(),
-        'Passed on to TRL': yaml.safe_dump({k: v for k,v in told.items() if k not in asdict(config)}, sort_keys=False).strip(),
+        'Passed on to TRL': yaml.safe_dump({k: v for k,v in told.items() if k not in asdict(config)},
+        sort_keys=False).strip(),
         'Work': '\n'.join(workload(config, task, needs)),
         'First prompt, as the model sees it': first.strip(),
-        'Objectives': '\n'.join(f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to {o.range[1]:g}; weight {w:.3g}'
+        'Objectives': '\n'.join(
+        f'{o.label}: {"more" if o.direction=="max" else "less"} is better, from {o.range[0]:g} to {o.range[1]:g}; weight {w:.3g}'
                                 for o,w in zip(task.objectives, weighting.weights)),
         'Rewards on stand-ins for completions': table.to_string(index=False),
         'Model': f'{about.model_type}, {count(False):,} parameters, {count(True):,} trained; longest prompt {longest} tokens, completions up to {told["max_completion_length"]}',
-        'Memory, roughly, of a process that holds the whole model': f'{in_gb(sum(parts.values()))}: ' + ', '.join(f'{k} {in_gb(v)}' for k,v in parts.items() if v),
+        'Memory, roughly, of a process that holds the whole model': f'{in_gb(sum(parts.values()))}: '
+        + ', '.join(f'{k} {in_gb(v)}' for k,v in parts.items() if v),
         'Notes': '\n'.join(notes(config)), 'Folder': str(folder)}
     return '\n\n'.join(f'# {title}\n{text}' for title,text in sections.items() if text) + '\n\nNothing was trained.'

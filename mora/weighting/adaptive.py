@@ -17,8 +17,8 @@ from torch import Tensor
 from ..advantages import group_size,weighted_sum
 from ..errors import ConfigError,one_of
 from ..pareto import normalise
-from .core import Weighting
-from .gradient import _count,_number,floored,measured_by
+from .core import Weighting,_count,_number,measure
+from .gradient import floored
 
 # %% ../../nbs/15_weighting_adaptive.ipynb #04cd7e88
 def by_name(
@@ -143,14 +143,11 @@ class GradnormWeighting(Weighting):
         alpha:float=1.5,       # How strongly a lag is answered
         eta:float=.025,        # Step, in units of the gradient norms
         best=1.,               # Largest reward there can be: a number, or numbers by objective name (1 elsewhere)
-        layers=None,           # Whose gradients count: None (all), a regular expression, or decoder layer numbers
-        gradients:str="exact", # How they are measured: "exact" before the step, or a "sketch" during it
-        rank:int=16,           # Directions a side of the sketch
-        refresh:int=1,         # Measure every so many steps; the weights rest in between
+        gradients='exact',     # How the Gramian is measured: "exact", "sketch", `Exact(...)` or `Sketch(...)`
     ):
         super().__init__(weights, 'advantage')
         self.alpha,self.eta = (_number(f, v, 0, math.inf, 'a number of at least 0') for f,v in (('alpha', alpha), ('eta', eta)))
-        measured_by(self, layers, gradients, rank, refresh)
+        self.gradients = measure(gradients)
         self._best = copy.deepcopy(best)
 
     def start(self, objectives, reference=None):

@@ -15,8 +15,7 @@ from torch import Tensor
 from ..advantages import LARGE,as_floats,group_size,grpo
 from ..errors import one_of
 from ..pareto import ParetoArchive
-from .core import Weighting
-from .gradient import _count,_number
+from .core import Weighting,_count,_number
 from .hypervolume import meta_reward
 from .normalised import finite_numbers,group_scores,whiten
 
