@@ -30,7 +30,9 @@ def clean_html(
 )->str:
     "Return `html` without scripts, styles, images and outside addresses."
     from bleach import clean # comes with nbconvert
-    return clean(re.sub(r'(?s)<style.*?</style>', '', html), tags=_TAGS, attributes=_may_stay)
+    html = re.sub(r'(?s)<style.*?</style>', '', html)
+    html = re.sub(r'<t([dh])([^>]*)>(?=[^<]{50})', r'<t\1 class="long"\2>', html) # such a cell may have several lines
+    return clean(html, tags=_TAGS, attributes=_may_stay)
 
 def markdown_html(
     text:str, # Markdown
@@ -53,7 +55,7 @@ def output_html(
         return f'<figure><img alt="{alt}" width="{width}" src="{source}"></figure>'
     if 'text/html' in data: return f'<div class="output">{clean_html(data["text/html"])}</div>'
     if 'text/markdown' in data:
-        return f'<div class="output">{markdown_html(data["text/markdown"])}</div>'
+        return f'<div class="text">{markdown_html(data["text/markdown"])}</div>'
     text = (data.get('text/plain', '')
         or (output.get('text', '') if output.get('name')=='stdout' else ''))
     return f'<pre>{escape(text)}</pre>' if text else ''
@@ -79,7 +81,7 @@ body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:
 padding:1rem;overflow-wrap:break-word}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0} h3{font-size:1.05rem;margin:1.5rem 0 .25rem}
 h2{font-size:1.25rem;margin:2rem 0 .5rem;border-top:1px solid #ddd;padding-top:1.2rem}
-p,li{max-width:44rem} pre{overflow-x:auto;font-size:.85rem} code{background:#f3f3f3;padding:0 .2em}
+p,li{max-width:44rem} pre{white-space:pre-wrap;font-size:.85rem} code{background:#f3f3f3;padding:0 .2em}
 figure{margin:1rem 0;overflow-x:auto} figure img{max-width:100%;height:auto;display:block}
 blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;
 max-width:44rem}
@@ -90,6 +92,7 @@ td{white-space:nowrap}
 th{border-bottom:1px solid #444;vertical-align:bottom;font-weight:600}
 tbody th{font-weight:400;border-bottom:1px solid #ddd;
 text-align:left;vertical-align:top;white-space:nowrap}
+td.long,tbody th.long{white-space:normal;text-align:left;min-width:18rem}
 th:first-child,td:first-child{text-align:left} .anchor-link{display:none}
 .text td,.text th{white-space:normal;text-align:left;min-width:9rem}
 @media (max-width:40rem){table{font-size:.75rem} th,td{padding:.25rem .35rem}
