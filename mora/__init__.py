@@ -22,8 +22,10 @@ _PUBLIC = dict(
      'weighting.check': 'check_weighting', 'weighting.fixed': 'FixedWeighting',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
-     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting SmoothTchebycheffWeighting',
-     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting LagrangianWeighting SafeRlhfWeighting',
+     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting '
+         'SmoothTchebycheffWeighting',
+     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting '
+         'LagrangianWeighting SafeRlhfWeighting',
      'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
      'study.tasks': 'Task load_task load_dataset_task',
      'study.policies': 'load_policy',
@@ -43,9 +45,11 @@ def _comments(source):
     said,first = {},{}
     for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(source)).readline):
         line = token.start[0]
-        if token.type==tokenize.OP and token.string==')' and line not in first: first[line] = 'return'
+        if token.type==tokenize.OP and token.string==')' and line not in first:
+            first[line] = 'return'
         if token.type==tokenize.NAME: first.setdefault(line, token.string)
-        if token.type==tokenize.COMMENT and line in first: said.setdefault(first[line], token.string.lstrip('# '))
+        if token.type==tokenize.COMMENT and line in first:
+            said.setdefault(first[line], token.string.lstrip('# '))
         if first.get(line)=='return' and token.type==tokenize.NEWLINE: break
     return said
 
@@ -55,13 +59,16 @@ def _sections(
     "Its parameters and what it returns, in numpy's style; empty if nothing is said of them."
     import inspect
     own = vars(obj) if inspect.isclass(obj) else {}
-    fields = {name: f for name,f in own.get('__dataclass_fields__', {}).items() if name in own.get('__annotations__', {})}
-    ours = [c for c in getattr(obj, '__mro__', ()) if c.__module__.startswith('mora.') and '__init__' in vars(c)]
+    fields = {name: f for name,f in own.get('__dataclass_fields__', {}).items()
+        if name in own.get('__annotations__', {})}
+    ours = [c for c in getattr(obj, '__mro__', ()) if c.__module__.startswith('mora.')
+        and '__init__' in vars(c)]
     maker = obj if fields or not own else vars(ours[0])['__init__'] if ours else None
     if not inspect.isfunction(maker) and not fields: return ''
     said = _comments(inspect.getsource(maker))
     described = {name: f.metadata.get('help') or said.get(name) for name,f in fields.items()}
-    if not fields: described = {name: said.get(name) for name in inspect.signature(maker).parameters}
+    if not fields:
+        described = {name: said.get(name) for name in inspect.signature(maker).parameters}
     lines = [line for name,text in described.items() if text for line in (name, f'    {text}')]
     parts = [['Parameters', '----------', *lines]] if lines else []
     if not own and 'return' in said: parts.append(['Returns', '-------', said['return']])
@@ -70,7 +77,8 @@ def _sections(
 def _with_sections(obj):
     "Add the sections to a docstring, once."
     doc = getattr(obj, '__doc__', None)
-    if not (isinstance(obj, type) or hasattr(obj, '__code__')) or not doc or '\n----' in doc: return obj
+    if not (isinstance(obj, type) or hasattr(obj, '__code__')) or not doc or '\n----' in doc:
+        return obj
     try: sections = _sections(obj)
     except (OSError, TypeError, SyntaxError): return obj # no source beside the code
     if sections: obj.__doc__ = f'{doc}\n\n{sections}'
@@ -81,7 +89,8 @@ def __getattr__(name):
     if name not in _HOME: raise AttributeError(f"module 'mora' has no attribute {name!r}")
     try: return _with_sections(getattr(importlib.import_module(f'mora.{_HOME[name]}'), name))
     except ModuleNotFoundError as e:
-        missing,extra = e.name.partition('.')[0],'trl' if _HOME[name] in ('trainer', 'live') else 'study'
+        missing,extra = e.name.partition('.')[0],'trl' if _HOME[name] in ('trainer',
+            'live') else 'study'
         if missing=='mora': raise
         raise ImportError(f"mora.{name} needs {missing}: pip install 'mora-rl[{extra}]'") from e
 
@@ -102,14 +111,17 @@ if TYPE_CHECKING:
     from mora.study.grid import gather
     from mora.study.analysis import load_results
     from mora.study.pages import make_report
-    from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting, weighting_names
+    from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting
+    from mora.weighting.core import weighting_names
     from mora.weighting.check import check_weighting
     from mora.weighting.fixed import FixedWeighting
     from mora.weighting.hypervolume import HypervolumeWeighting
     from mora.weighting.gradient import GradientWeighting
-    from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting, DvaoWeighting
+    from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting
+    from mora.weighting.normalised import DvaoWeighting
     from mora.weighting.nonlinear import (
-        RvpoWeighting, HvoWeighting, ParetopoWeighting, TchebycheffWeighting, SmoothTchebycheffWeighting)
+        RvpoWeighting, HvoWeighting, ParetopoWeighting, TchebycheffWeighting,
+        SmoothTchebycheffWeighting)
     from mora.weighting.adaptive import (
         CtwaWeighting, GradnormWeighting, PamaWeighting, DynaoptWeighting, LagrangianWeighting,
         SafeRlhfWeighting)

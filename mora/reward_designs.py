@@ -10,6 +10,8 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 from .errors import ConfigError
 from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, step_markers
 from .rewards import _has_box, _lengths, _listed, _text
+_all_ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'GradedClarity', 'GatedConciseness',
+    'GatedClarity', 'OpposedConciseness'] # public names
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):
@@ -44,7 +46,8 @@ class _LengthReward:
 class TargetConciseness(_LengthReward):
     "1 up to a fixed number of tokens, else 0."
     def __init__(self, target:int=35, range:tuple=(0., 80.)):
-        super().__init__(range); self.target = target
+        super().__init__(range)
+        self.target = target
     def paid(self, n): return float(n<=self.target)
 
 class GradedConciseness(_LengthReward):
@@ -55,18 +58,22 @@ class GradedConciseness(_LengthReward):
 class GradedClarity(ClarityReward):
     "Half for a box, a quarter for each of the first two step markers of one kind."
     def __call__(self, completions, **columns)->list[float]:
-        return [.5*_has_box(t) + .25*min(2, max(map(len, step_markers(t)))) for t in map(_text, _listed(completions))]
+        return [.5*_has_box(t) + .25*min(2, max(map(len, step_markers(t))))
+            for t in map(_text, _listed(completions))]
 
 # %% ../nbs/04_reward_designs.ipynb #0c4d8726
 class _Gated:
     "A reward times what it is worth at a right answer (1) or a wrong one (0): here, nothing at a wrong one."
     def worth(self, right): return right
     def __call__(self, completions, **columns):
-        right = AccuracyReward()(completions, **columns) # first: an error must leave a running mean as it is
+        # first: an error must leave a running mean as it is
+        right = AccuracyReward()(completions, **columns)
         paid = super().__call__(completions, **columns)
-        return [None if p is None or r is None else p*self.worth(r) for p,r in zip(paid, right, strict=True)]
+        return [None if p is None or r is None else p*self.worth(r)
+            for p,r in zip(paid, right, strict=True)]
 
-class GatedConciseness(_Gated, ConcisenessReward): "The paper's conciseness, for right answers only. Stateful."
+class GatedConciseness(_Gated, ConcisenessReward):
+    "The paper's conciseness, for right answers only. Stateful."
 class GatedClarity(_Gated, ClarityReward): "The paper's clarity, for right answers only."
 
 class OpposedConciseness(_Gated, ConcisenessReward):

@@ -8,9 +8,13 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from mora.errors import ConfigError
+from mora.gradients import GradientSketch
 from mora.study.policies import load_policy, make_policy, make_tokenizer
 from mora.study.tasks import load_task, paper_rewards
 from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
+from mora.training.checkpoints import Checkpoints, missing_parts
+from mora.training.evaluation import Evaluation
+from mora.training.evidence import Gradients, LogRatios, trainable
 
 torch.set_num_threads(1)
 
@@ -165,3 +169,26 @@ def test_logged_names(task, tmp_path):
     rows = [r for r in trainer.state.log_history if "update/norm" in r]
     assert len(rows) == 3 and all(np.isfinite(r["update/norm"]) and r["update/norm"] > 0 for r in rows)
     assert all(abs(sum(r[f"weights/{o}"] for o in objectives) - 1) < 1e-6 for r in rows)
+
+
+@pytest.mark.parametrize("mixin", [Evaluation, Gradients, LogRatios, Checkpoints])
+def test_a_mixin_works_alone_on_a_plain_trainer(mixin, task, tmp_path):
+    "No mixin reads what another one or the trainer sets. It trains like stock TRL."
+    parameters = []
+    for name, bases in (("plain", (GRPOTrainer,)), ("alone", (mixin, GRPOTrainer))):
+        model, tokenizer = policy()
+        args = GRPOConfig(**settings(tmp_path / name, max_steps=2, save_strategy="steps", save_steps=1))
+        trainer = type(name.title(), bases, {})(model, rewards(), args, task.train, task.test, processing_class=tokenizer)
+        parameters.append(trained(trainer))
+    assert_equal(*parameters)
+    if mixin is Checkpoints:
+        assert not missing_parts(tmp_path / "alone" / "checkpoint-2") and missing_parts(tmp_path / "plain" / "checkpoint-2")
+    if mixin is Evaluation:
+        assert set(trainer.evaluate()) >= {f"eval_{o.name}" for o in trainer.objectives}
+    if mixin is LogRatios:
+        trainer.keep_initial_policy()
+        with trainer.initial_policy():
+            assert all(torch.equal(trainer.initial[n], p) for n, p in trainable(trainer.model).items())
+    if mixin is Gradients:
+        trainer.listen("proj", 4, 0)
+        assert isinstance(trainer.sketch, GradientSketch)

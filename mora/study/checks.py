@@ -19,7 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
 from unittest.mock import patch
-from ..errors import MOST_SHOWN, ConfigError, check_number, first_line, in_one_line, one_of, shown
+from ..errors import MOST_SHOWN, ConfigError, check_number, first_line, in_one_line
+from ..errors import one_of, shown
 from .settings import FILES, KINDS, cast, fit, read_json, trainer_options, union_of
 _all_ = ['check_config', 'is_main_process', 'num_processes'] # public names
 
@@ -32,7 +33,8 @@ def check_numbers(config):
         if value is None or set(limits.values())=={None}: continue
         check_number(f.name, value, KINDS[int if int in union_of(f.type) else float], **limits)
     if config.eval_steps and config.test_steps%config.eval_steps:
-        raise ConfigError('test_steps', config.test_steps, f'a multiple of eval_steps ({config.eval_steps})')
+        raise ConfigError('test_steps', config.test_steps,
+            f'a multiple of eval_steps ({config.eval_steps})')
 
 def check_texts(config):
     "Raise `ConfigError` for the first text that is empty or cannot be encoded."
@@ -64,7 +66,8 @@ def batch_shape(
     device,passes,group = config.per_device_train_batch_size,config.gradient_accumulation_steps,config.num_generations
     generation = config.steps_per_generation or passes
     if generation%passes:
-        raise ConfigError('steps_per_generation', generation, f'a multiple of gradient_accumulation_steps ({passes})')
+        raise ConfigError('steps_per_generation', generation,
+            f'a multiple of gradient_accumulation_steps ({passes})')
     completions = device*generation*num_processes()
     if completions>MOST_COMPLETIONS:
         expected = f'a batch of at most {MOST_COMPLETIONS:,} completions, not {completions:,}'
@@ -107,7 +110,8 @@ def check_task(config):
         expected = f'at most {MOST//prompts:,} steps of {prompts} prompts: all problems are held in memory'
         raise ConfigError('max_steps', config.max_steps, expected)
     if config.model is None and not own:
-        raise ConfigError('model', None, f'a folder or a hub id: {config.task} has no policy of its own')
+        raise ConfigError('model', None,
+            f'a folder or a hub id: {config.task} has no policy of its own')
     check_model(config, policy_path(config.model or config.task))
 
 def check_template(
@@ -116,7 +120,8 @@ def check_template(
 ):
     "Raise `ConfigError` if prompts should be messages and the model has no chat template."
     if config.chat and not template:
-        raise ConfigError('chat', True, f'false: {config.model or config.task} has no chat template')
+        raise ConfigError('chat', True,
+            f'false: {config.model or config.task} has no chat template')
 
 def check_model(
     config, # `ExperimentConfig`
@@ -129,7 +134,8 @@ def check_model(
     from mora.study.policies import max_positions
     start = config.trainer_options.get('model_init_kwargs') or {}
     try:
-        about = AutoConfig.from_pretrained(path, trust_remote_code=start.get('trust_remote_code', False))
+        about = AutoConfig.from_pretrained(path,
+            trust_remote_code=start.get('trust_remote_code', False))
     except Exception as error: # each file of a model fails with other errors
         expected = f'a causal language model with a config.json that can be read ({reason(error)})'
         raise ConfigError('model', str(config.model or config.task), expected) from None
@@ -197,7 +203,8 @@ def lora_config(config):
     try:
         return LoraConfig(task_type='CAUSAL_LM', **config.lora)
     except Exception as error:
-        raise ConfigError('lora', config.lora, f'arguments of peft.LoraConfig ({reason(error)})') from error
+        raise ConfigError('lora', config.lora,
+            f'arguments of peft.LoraConfig ({reason(error)})') from error
 
 def about_policy(
     config # `ExperimentConfig`
@@ -207,12 +214,15 @@ def about_policy(
     from mora.study.policies import needs_hub, policy_path
     from mora.study.tables import hub
     path = policy_path(config.model or config.task)
-    options = dict(trust_remote_code=False) | (config.trainer_options.get('model_init_kwargs') or {})
-    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir') if k in options}
+    options = (dict(trust_remote_code=False)
+        | (config.trainer_options.get('model_init_kwargs') or {}))
+    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir')
+        if k in options}
     try:
         with hub() if needs_hub(path) else contextlib.nullcontext():
             adapter = read_json(Path(path)/'adapter_config.json') # the model is then its base
-            about = AutoConfig.from_pretrained(adapter.get('base_model_name_or_path', path), **shared)
+            about = AutoConfig.from_pretrained(adapter.get('base_model_name_or_path', path),
+                **shared)
             return about,AutoTokenizer.from_pretrained(path, **shared)
     except Exception as error: # each file of a model fails with other errors
         expected = f'a causal language model that can be found ({first_line(error)})'
@@ -235,15 +245,19 @@ def empty_policy(
         return get_peft_model(model, adapter)
     except ValueError as error:
         name = config.model or config.task
-        raise ConfigError('lora', config.lora, f'modules that {name} has ({first_line(error)})') from error
+        raise ConfigError('lora', config.lora,
+            f'modules that {name} has ({first_line(error)})') from error
 
 # %% ../../nbs/study/39_checks.ipynb #e5fea7ef
 MOST_RANK = 4096 # largest rank of an adapter
 # arguments of `peft.LoraConfig` that peft or the study sets
-OF_PEFT = ('auto_mapping', 'base_model_name_or_path', 'peft_type', 'peft_version', 'revision', 'task_type',
-    'inference_mode', 'megatron_config', 'megatron_core', 'loftq_config', 'eva_config', 'corda_config',
+OF_PEFT = ('auto_mapping', 'base_model_name_or_path', 'peft_type', 'peft_version', 'revision',
+    'task_type',
+    'inference_mode', 'megatron_config', 'megatron_core', 'loftq_config', 'eva_config',
+    'corda_config',
     'lora_ga_config', 'runtime_config')
-STARTS = ('gaussian', 'pissa', 'olora', 'orthogonal') # other values of init_lora_weights measure data first
+# other values of init_lora_weights measure data first
+STARTS = ('gaussian', 'pissa', 'olora', 'orthogonal')
 
 def check_lora_values(
     options # Settings of an adapter
@@ -270,7 +284,8 @@ def check_lora(config):
     try:
         check_lora_values(config.lora)
     except ConfigError as error:
-        raise ConfigError('lora', {error.field: error.value}, f'{error.field} as {error.expected}') from None
+        raise ConfigError('lora', {error.field: error.value},
+            f'{error.field} as {error.expected}') from None
     from mora.study.policies import policy_path
     if not isinstance(policy_path(config.model or config.task), Path): # a hub id: loading it tells
         return
@@ -284,7 +299,8 @@ def check_lora(config):
         with silent(), torch.device('meta'):
             trained = [p for p in get_peft_model(model, adapter).parameters() if p.requires_grad]
     except Exception as error:
-        raise ConfigError('lora', config.lora, f'an adapter that fits the model ({reason(error)})') from None
+        raise ConfigError('lora', config.lora,
+            f'an adapter that fits the model ({reason(error)})') from None
     if not trained:
         raise ConfigError('lora', config.lora, 'an adapter with parameters to train')
 
@@ -307,22 +323,27 @@ CHOICES = dict(
     importance_sampling_level=('token', 'sequence'),
     scale_rewards=('group', 'batch', 'none', True, False),
     vllm_mode=('colocate', 'server'),
-    torch_compile_mode=('default', 'lite', 'reduce-overhead', 'max-autotune-no-cudagraphs', 'max-autotune'),
+    torch_compile_mode=('default', 'lite', 'reduce-overhead', 'max-autotune-no-cudagraphs',
+    'max-autotune'),
     debug=('', 'underflow_overflow', 'tpu_metrics_debug'),
     include_num_input_tokens_seen=(True, False, 'all', 'non_padding', 'no'),
     vllm_model_impl=('vllm', 'transformers', 'auto'),
-    vllm_importance_sampling_mode=('token_mask', 'token_truncate', 'sequence_mask', 'sequence_truncate'))
+    vllm_importance_sampling_mode=('token_mask', 'token_truncate', 'sequence_mask',
+    'sequence_truncate'))
 _AT_LEAST_1 = '''num_iterations per_device_eval_batch_size save_total_limit torch_empty_cache_steps
     eval_accumulation_steps ref_model_sync_steps num_generations_eval vllm_tensor_parallel_size vllm_max_model_length
     ddp_timeout ddp_bucket_cap_mb dataloader_prefetch_factor vllm_server_port vllm_group_port pad_to_multiple_of'''
 _AT_MOST_1 = '''top_p min_p vllm_gpu_memory_utilization top_entropy_quantile ref_model_mixup_alpha adam_beta1
     adam_beta2'''
 LEAST = dict.fromkeys(_AT_LEAST_1.split(), 1) | dict(adam_epsilon=1e-20, sapo_temperature_neg=1e-6,
-    sapo_temperature_pos=1e-6, top_p=1e-6, repetition_penalty=1e-3, vllm_gpu_memory_utilization=1e-3) # others: 0
+    sapo_temperature_pos=1e-6, top_p=1e-6, repetition_penalty=1e-3,
+    vllm_gpu_memory_utilization=1e-3) # others: 0
 MOST_OF = dict.fromkeys(_AT_MOST_1.split(), 1) | dict(vllm_server_port=65535, vllm_group_port=65535,
-    repetition_penalty=1000, pad_to_multiple_of=1024, num_iterations=1000, dataloader_num_workers=256) # others: 10**9
+    repetition_penalty=1000, pad_to_multiple_of=1024, num_iterations=1000,
+    dataloader_num_workers=256) # others: 10**9
 RECOMPUTED = ('gradient_checkpointing_kwargs', 'activation_checkpointing_kwargs')
-CHECKPOINT_OPTIONS = ('use_reentrant', 'preserve_rng_state', 'early_stop', 'debug') # of torch.utils.checkpoint
+# of torch.utils.checkpoint
+CHECKPOINT_OPTIONS = ('use_reentrant', 'preserve_rng_state', 'early_stop', 'debug')
 
 def check_option(
     name,  # Argument of TRL
@@ -341,12 +362,15 @@ def check_option(
             one_of(name, key, CHECKPOINT_OPTIONS)
             cast(name, on, bool)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        check_number(name, value, 'a number', least=LEAST.get(name, 0), most=MOST_OF.get(name, 10**9))
+        check_number(name, value, 'a number', least=LEAST.get(name, 0),
+            most=MOST_OF.get(name, 10**9))
 
 # %% ../../nbs/study/39_checks.ipynb #c2b67b7c
-PACKAGES = dict(use_vllm='vllm', use_liger_kernel='liger_kernel', deepspeed='deepspeed') # argument -> package
+# argument -> package
+PACKAGES = dict(use_vllm='vllm', use_liger_kernel='liger_kernel', deepspeed='deepspeed')
 # settings of generation that the study sets
-SAMPLED = ('max_new_tokens', 'max_length', 'do_sample', 'temperature', 'num_beams', 'num_return_sequences',
+SAMPLED = ('max_new_tokens', 'max_length', 'do_sample', 'temperature', 'num_beams',
+    'num_return_sequences',
     'return_dict_in_generate')
 
 def check_machine(
@@ -366,7 +390,8 @@ def check_machine(
         if name in ('none', 'all'): continue
         one_of('report_to', name, ['none', 'all', *known])
         if name not in integration_utils.get_available_reporting_integrations():
-            raise ConfigError('report_to', name, f'a tracker that is installed, or none: pip install {name}')
+            raise ConfigError('report_to', name,
+                f'a tracker that is installed, or none: pip install {name}')
 
 def check_generation(options):
     "Raise `ConfigError` for settings of generation that transformers does not have."
@@ -396,22 +421,26 @@ def make_arguments(
     from mora.trainer import MultiObjectiveConfig
     told = trainer_arguments(config, SimpleNamespace(max_completion_length=1), set())
     if not here:
-        told |= dict(use_cpu=True, bf16=False, fp16=False, tf32=None, report_to='none', deepspeed=None)
+        told |= dict(use_cpu=True, bf16=False, fp16=False, tf32=None, report_to='none',
+            deepspeed=None)
     with tempfile.TemporaryDirectory() as out, patch.dict(os.environ):
         args = MultiObjectiveConfig(output_dir=out, **told)
     check_generation(config.trainer_options)
-    if not here or any(name in args.optim for name in ('galore', 'apollo', 'lomo')): # these need the model
+    # these need the model
+    if not here or any(name in args.optim for name in ('galore', 'apollo', 'lomo')):
         return
     if args.torch_compile_backend: DynamoBackend(args.torch_compile_backend.upper())
     torch.utils.data.DataLoader([0], num_workers=args.dataloader_num_workers,
-        prefetch_factor=args.dataloader_prefetch_factor, persistent_workers=args.dataloader_persistent_workers,
+        prefetch_factor=args.dataloader_prefetch_factor,
+        persistent_workers=args.dataloader_persistent_workers,
         multiprocessing_context=args.dataloader_multiprocessing_context)
     kind,options = Trainer.get_optimizer_cls_and_kwargs(args)
     optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **options)
     known = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[args.lr_scheduler_type]).parameters
     for name in args.lr_scheduler_kwargs or {}:
         one_of('lr_scheduler_kwargs', name, list(known))
-    get_scheduler(args.lr_scheduler_type, optimizer, args.get_warmup_steps(config.max_steps), config.max_steps,
+    get_scheduler(args.lr_scheduler_type, optimizer, args.get_warmup_steps(config.max_steps),
+        config.max_steps,
         scheduler_specific_kwargs=args.lr_scheduler_kwargs)
 
 def check_options(
@@ -423,7 +452,8 @@ def check_options(
     for name,value in options.items():
         check_option(name, value)
     if options.get('sync_ref_model') and not config.beta:
-        raise ConfigError('sync_ref_model', True, 'false where beta is 0: there is no reference model')
+        raise ConfigError('sync_ref_model', True,
+            'false where beta is 0: there is no reference model')
     if here: check_machine(options)
 
     def with_options(chosen):

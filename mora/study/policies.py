@@ -15,13 +15,18 @@ import torch
 from torch.nn import functional as F
 from tokenizers import Regex,Tokenizer,decoders,models,pre_tokenizers
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM,AutoTokenizer,LlamaConfig,LlamaForCausalLM,PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.utils import logging
 from ..errors import ConfigError,check_whole,first_line,one_of
 from .tables import did_you_mean,find_path,find_source,hub,is_hub_id
-from .tasks import MARKERS,NAMES,RANGES,TALKS,Style,check_seed,draw,load_task,solve,split_of
-_all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'objective_vector', 'decode', 'load_policy'] # public names
+from .tasks import MARKERS, NAMES, RANGES, TALKS, Style, check_seed, draw
+from .tasks import load_task, solve, split_of
+# public names
+_all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'objective_vector', 'decode',
+    'load_policy']
+_all_ = ['make_tokenizer', 'make_policy', 'warm_start', 'complete', 'load_policy'] # public names
 
 # %% ../../nbs/study/21_policies.ipynb #a3fda2fd
 PIECE = r'\\boxed\{|\}|\d+|[A-Za-z]+|\n|[^\s\w]' # a word, a number, a sign, or the end of a line
@@ -40,11 +45,14 @@ def words_of(
 # %% ../../nbs/study/21_policies.ipynb #efd81e45
 def make_tokenizer()->PreTrainedTokenizerFast: # Pads on the left, for generation
     "Make the tokenizer of the embedded policies."
-    words = ['<pad>', '<eos>', '<unk>', *words_of(), *map(str, range(RANGES['embedded-hard'].most+1))]
+    words = ['<pad>', '<eos>', '<unk>', *words_of(),
+        *map(str, range(RANGES['embedded-hard'].most+1))]
     tokenizer = Tokenizer(models.WordLevel({w: i for i,w in enumerate(words)}, unk_token='<unk>'))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), 'removed', invert=True)
-    no_space = [decoders.Replace(Regex(r' (?=[.,:?}\n])'), ''), decoders.Replace(Regex(r'(?<=[{\n]) '), '')]
-    tokenizer.decoder = decoders.Sequence([decoders.WordPiece('##', cleanup=False), decoders.Fuse(), *no_space])
+    no_space = [decoders.Replace(Regex(r' (?=[.,:?}\n])'), ''),
+        decoders.Replace(Regex(r'(?<=[{\n]) '), '')]
+    tokenizer.decoder = decoders.Sequence([decoders.WordPiece('##', cleanup=False), decoders.Fuse(),
+        *no_space])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token='<pad>', eos_token='<eos>',
         unk_token='<unk>', padding_side='left',
                                    model_max_length=256, clean_up_tokenization_spaces=False)
@@ -60,10 +68,13 @@ def make_policy(
 )->LlamaForCausalLM:
     "Make an untrained policy."
     torch.manual_seed(seed)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
+    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=width,
+        num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=1,
-        intermediate_size=ff, max_position_embeddings=256, tie_word_embeddings=False, initializer_range=width**-.5,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+        intermediate_size=ff, max_position_embeddings=256, tie_word_embeddings=False,
+        initializer_range=width**-.5,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id))
 
 # %% ../../nbs/study/21_policies.ipynb #340ce191
 @dataclass(frozen=True)
@@ -77,7 +88,8 @@ class Habit:
         "Draw one random style."
         pick = lambda options,shares: rng.choices(options, shares)[0]
         merge = pick((0., .5, 1., None), self.steps)
-        return Style(merge or 0., merge is None, pick(MARKERS, self.markers), pick(TALKS, self.talk),
+        return Style(merge or 0., merge is None, pick(MARKERS, self.markers),
+            pick(TALKS, self.talk),
             rng.random()*100<self.box)
 
 HABITS = dict(
@@ -93,8 +105,10 @@ HABITS = dict(
 # %% ../../nbs/study/21_policies.ipynb #c1c7a5e1
 MIXTURES = dict(
     habits  = HABITS, # the mixture of the policies that ship
-    careful = {n: replace(h, steps=(90, 6, 2, 2), markers=(8, 7, 35, 50)) for n,h in HABITS.items()},
-    terse   = {n: Habit((10, 15, 60, 15) if h.steps[0]>50 else (5, 10, 25, 60), (70, 10, 8, 12), (70, 10, 10, 10),
+    careful = {n: replace(h, steps=(90, 6, 2, 2), markers=(8, 7, 35, 50))
+    for n,h in HABITS.items()},
+    terse   = {n: Habit((10, 15, 60, 15) if h.steps[0]>50 else (5, 10, 25, 60), (70, 10, 8, 12),
+    (70, 10, 10, 10),
     h.box-15) for n,h in HABITS.items()},
     even    = {n: Habit((25, 25, 25, 25), (25, 25, 25, 25), (25, 25, 25, 25), 50) for n in HABITS})
 
@@ -106,7 +120,8 @@ def lesson(
 )->tuple: # problem, solution
     "Draw a training problem and one of its solutions."
     while split_of(problem := draw(rng, within))!='train': pass
-    style = Style(merge=rng.choices((0., 1.), (.6, .4))[0]) if habits is None else habits[problem.name].style(rng)
+    style = (Style(merge=rng.choices((0., 1.), (.6, .4))[0]) if habits is None
+        else habits[problem.name].style(rng))
     return problem,solve(problem, style, rng)
 
 def lessons(
@@ -120,7 +135,8 @@ def lessons(
     "Make batches of solutions of similar length, in random order."
     pairs = [[tokenizer(t)['input_ids'] for t in (p.prompt, s)]
         for p,s in (lesson(rng, within, habits) for _ in range(n*batch))]
-    pairs = sorted(([q, s+[tokenizer.eos_token_id]] for q,s in pairs), key=lambda pair: len(pair[0])+len(pair[1]))
+    pairs = sorted(([q, s+[tokenizer.eos_token_id]] for q,s in pairs),
+        key=lambda pair: len(pair[0])+len(pair[1]))
     def pack(rows):
         longest = max(len(q)+len(s) for q,s in rows)
         fill = lambda head,body,value: head + body + [value]*(longest-len(head)-len(body))
@@ -133,7 +149,8 @@ def rate(
     updates:int # Number of updates
 )->float: # Factor on the learning rate
     "Warm-up over 50 updates, constant until half-way, then a cosine decay."
-    return min(1, (k+1)/50) * (1 if k<updates/2 else .02 + .98*(1+math.cos(2*math.pi*(k/updates-.5)))/2)
+    return min(1, (k+1)/50) * (1 if k<updates/2
+        else .02 + .98*(1+math.cos(2*math.pi*(k/updates-.5)))/2)
 
 def imitate(
     model,           # Trained in place
@@ -174,11 +191,14 @@ def complete(
 )->tuple: # completions, lengths in tokens
     "Complete `prompts` in one batch."
     inputs = tokenizer(list(prompts), padding=True, return_tensors='pt')
-    chance = dict(do_sample=True, temperature=1., top_k=0, top_p=1.) if sample else dict(do_sample=False)
-    ids = model.generate(**{k: inputs[k] for k in ('input_ids', 'attention_mask')}, max_new_tokens=max_new_tokens,
+    chance = (dict(do_sample=True, temperature=1., top_k=0, top_p=1.) if sample
+        else dict(do_sample=False))
+    ids = model.generate(**{k: inputs[k] for k in ('input_ids', 'attention_mask')},
+        max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id, **chance)
     ids = ids[:, inputs.input_ids.shape[1]:]
-    return tokenizer.batch_decode(ids, skip_special_tokens=True),(ids!=tokenizer.pad_token_id).sum(1).tolist()
+    return tokenizer.batch_decode(ids,
+        skip_special_tokens=True),(ids!=tokenizer.pad_token_id).sum(1).tolist()
 
 def objective_vector(
     model,              # A causal language model
@@ -187,8 +207,10 @@ def objective_vector(
     sample:bool=False,  # Sample at temperature 1. Otherwise greedy
 )->dict: # accuracy (share), length (tokens), clarity (share)
     "Measure a policy on the validation problems of `task`."
-    texts,lengths = complete(model, tokenizer, task.validation['prompt'][:], task.max_completion_length, sample)
-    accuracy,clarity = [f(texts, answer=task.validation['answer'][:]) for f in (task.rewards[0], task.rewards[2])]
+    texts,lengths = complete(model, tokenizer, task.validation['prompt'][:],
+        task.max_completion_length, sample)
+    accuracy,clarity = [f(texts, answer=task.validation['answer'][:])
+        for f in (task.rewards[0], task.rewards[2])]
     mean = lambda xs: sum(xs)/len(xs)
     return dict(accuracy=mean(accuracy), length=mean(lengths), clarity=mean(clarity))
 
@@ -197,7 +219,8 @@ def decodes_fast(
     model # A causal language model
 )->bool:
     "Whether `decode` supports the model and the model is small enough to gain from it."
-    return type(model) is LlamaForCausalLM and model.config.num_key_value_heads==1 and model.num_parameters()<1e6
+    return (type(model) is LlamaForCausalLM and model.config.num_key_value_heads==1
+        and model.num_parameters()<1e6)
 
 def next_logits(
     model,    # A model for which `decodes_fast` is true
@@ -212,7 +235,8 @@ def next_logits(
     x = model.model.embed_tokens(tokens)
     for layer,cache in zip(model.model.layers, caches, strict=True):
         attn,mlp,h = layer.self_attn,layer.mlp,norm(x, layer.input_layernorm)
-        q,k = apply_rotary_pos_emb(attn.q_proj(h).view(len(x), -1, attn.head_dim), attn.k_proj(h)[:, None], *angles)
+        q,k = apply_rotary_pos_emb(attn.q_proj(h).view(len(x), -1, attn.head_dim),
+            attn.k_proj(h)[:, None], *angles)
         cache[0, :, t],cache[1, :, t] = k[:, 0],attn.v_proj(h)
         keys,values = cache[:, :, :t+1]
         shares = torch.baddbmm(bias[..., :t+1], q, keys.mT, alpha=attn.scaling).softmax(-1)
@@ -224,12 +248,16 @@ def next_logits(
 def prefill(model, input_ids, mask, most):
     "Read the prompts: logits (B, V), caches with room for `most` tokens, padding bias, cosines and sines."
     B,P = input_ids.shape
-    out = model(input_ids=input_ids, attention_mask=mask, position_ids=(mask.cumsum(1)-1).clamp(min=0),
+    out = model(input_ids=input_ids, attention_mask=mask,
+        position_ids=(mask.cumsum(1)-1).clamp(min=0),
         use_cache=True, logits_to_keep=1)
     logits = out.logits[:, -1]
-    caches = [F.pad(torch.stack([l.keys[:, 0], l.values[:, 0]]), (0, 0, 0, most)) for l in out.past_key_values.layers]
-    bias = F.pad(torch.zeros_like(mask, dtype=logits.dtype).masked_fill(mask==0, float('-inf')), (0, most))[:, None]
-    angles = [a[0] for a in model.model.rotary_emb(logits, torch.arange(P+most, device=mask.device)[None])]
+    caches = [F.pad(torch.stack([l.keys[:, 0], l.values[:, 0]]), (0, 0, 0, most))
+        for l in out.past_key_values.layers]
+    bias = F.pad(torch.zeros_like(mask, dtype=logits.dtype).masked_fill(mask==0, float('-inf')),
+        (0, most))[:, None]
+    angles = [a[0] for a in model.model.rotary_emb(logits,
+        torch.arange(P+most, device=mask.device)[None])]
     return logits,caches,bias,angles
 
 @torch.no_grad()
@@ -245,9 +273,11 @@ def decode(
     "Decoding loop for `generate(custom_generate=decode)`: one key/value head, less overhead."
     for name,plain in dict(num_beams=1, return_dict_in_generate=False).items():
         if getattr(generation_config, name) not in (plain, None):
-            raise ConfigError(name, getattr(generation_config, name), f'{plain} with a policy this small')
+            raise ConfigError(name, getattr(generation_config, name),
+                f'{plain} with a policy this small')
     mask,(B,P) = model_kwargs['attention_mask'],input_ids.shape
-    if mask is None: mask = torch.ones_like(input_ids) # `generate` passes no mask if no prompt is padded
+    if mask is None: # `generate` passes no mask if no prompt is padded
+        mask = torch.ones_like(input_ids)
     pad,most = generation_config._pad_token_tensor,generation_config.max_length-P
     logits,caches,bias,angles = prefill(model, input_ids, mask, most)
     ids,position = F.pad(input_ids, (0, most), value=pad.item()),mask.sum(1)
@@ -255,7 +285,8 @@ def decode(
     going = rows>=0
     for t in range(P, P+most):
         scores = logits_processor(ids[rows, :t], logits.float())
-        tokens = torch.multinomial(scores.softmax(-1), 1)[:, 0] if generation_config.do_sample else scores.argmax(-1)
+        tokens = (torch.multinomial(scores.softmax(-1), 1)[:, 0] if generation_config.do_sample
+            else scores.argmax(-1))
         ids[rows, t] = tokens = tokens.where(going, pad)
         going = going & ~stopping_criteria(ids[rows, :t+1], None)
         if not going.any(): break
@@ -303,7 +334,8 @@ def check_new_folder(folder):
     above = next(p for p in Path(folder).expanduser().absolute().parents if p.exists())
     try: tempfile.TemporaryFile(dir=above).close()
     except OSError as e:
-        raise ConfigError('out', str(folder), f'a folder that can be made in {above} ({first_line(e)})') from None
+        raise ConfigError('out', str(folder),
+            f'a folder that can be made in {above} ({first_line(e)})') from None
 
 def warm_start(
     name:str='embedded', # "embedded" or "embedded-hard"
@@ -327,9 +359,11 @@ def warm_start(
         losses = imitate(model, tokenizer, RANGES[name], seed, updates, bar, MIXTURES[mixture])
         torch.manual_seed(seed)
         task = load_task(name, train_size=1, test_size=1)
-        scores = {how: objective_vector(model, tokenizer, task, how=='sampled') for how in ('greedy', 'sampled')}
+        scores = {how: objective_vector(model, tokenizer, task, how=='sampled')
+            for how in ('greedy', 'sampled')}
     finally: torch.set_num_threads(threads)
-    record = dict(policy=name, mixture=mixture, seed=seed, updates=updates, parameters=model.num_parameters(),
+    record = dict(policy=name, mixture=mixture, seed=seed, updates=updates,
+        parameters=model.num_parameters(),
         **scores, loss=[round(l, 4) for l in losses[::updates//100 or 1]])
     if folder is not None: save_policy(model, tokenizer, folder, record)
     return model,tokenizer,record
@@ -349,10 +383,13 @@ def policy_path(
     if path is None:
         mixture = Path(name).name
         if mixture in MIXTURES and not is_hub_id(name):
-            raise ConfigError('model', str(name), f'a folder; {how(f"embedded --mixture {mixture}", name)}')
-        return find_source('model', name, f'one of {", ".join(RANGES)}, a folder, or a hub id such as owner/name')
+            raise ConfigError('model', str(name),
+                f'a folder; {how(f"embedded --mixture {mixture}", name)}')
+        return find_source('model', name,
+            f'one of {", ".join(RANGES)}, a folder, or a hub id such as owner/name')
     if not any((path/file).is_file() for file in ABOUT):
-        raise ConfigError('model', str(name), 'a causal language model: a folder with config.json in it')
+        raise ConfigError('model', str(name),
+            'a causal language model: a folder with config.json in it')
     return path
 
 def needs_hub(
@@ -384,26 +421,30 @@ def load_policy(
     "Load a causal language model and its tokenizer, ready for generation."
     path = policy_path(name)
     options = dict(trust_remote_code=False) | options # without it transformers asks on the terminal
-    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir') if k in options}
+    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir')
+        if k in options}
     online = True
     part = 'a causal language model'
     try:
         bars = _quiet() if isinstance(path, Path) else nullcontext()
         with hub() if needs_hub(path) else nullcontext(True) as online, bars:
             how = dict(ignore_mismatched_sizes=True) | options # `check_weights` names them
-            model,found = AutoModelForCausalLM.from_pretrained(path, **how, output_loading_info=True)
+            model,found = AutoModelForCausalLM.from_pretrained(path, **how,
+                output_loading_info=True)
             part = 'a causal language model with its tokenizer'
             tokenizer = AutoTokenizer.from_pretrained(path, **shared)
     except Exception as e: # each file of a model fails with other errors
         kind = '' if isinstance(e, (OSError, ValueError)) else f'{type(e).__name__}: '
-        why = kind+first_line(e) if online else 'the hub does not answer, and there is no copy in the cache'
+        why = (kind+first_line(e) if online
+            else 'the hub does not answer, and there is no copy in the cache')
         if isinstance(path, str): why += did_you_mean(path)
         raise ConfigError('model', str(name), f'{part}: {why}') from e
     if 'ignore_mismatched_sizes' not in options: check_weights(name, found)
     tokenizer.padding_side = 'left'
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token is None:
-        raise ConfigError('model', str(name), 'a tokenizer with a token that ends a text or pads it')
+        raise ConfigError('model', str(name),
+            'a tokenizer with a token that ends a text or pads it')
     if decodes_fast(model):
         model.generate = functools.partial(model.generate, custom_generate=decode)
     return model,tokenizer
@@ -426,7 +467,8 @@ def max_positions(
     about = about.get_text_config()
     positions = getattr(about, 'max_position_embeddings', None)
     rope = getattr(about, 'rope_parameters', None) or {}
-    return positions and int(positions*max(1, rope.get('factor') or 1)) # RoPE scaling extends the positions
+    # RoPE scaling extends the positions
+    return positions and int(positions*max(1, rope.get('factor') or 1))
 
 def why_unreadable(
     ids:list, # Token ids of a prompt
@@ -467,7 +509,8 @@ def check_prompt_lengths(
     positions = max_positions(about)
     if positions and longest+max_completion_length>positions:
         why = f'the model has {positions} positions, the longest prompt {longest} tokens'
-        raise ConfigError('max_completion_length', max_completion_length, f'at most {positions-longest}: {why}')
+        raise ConfigError('max_completion_length', max_completion_length,
+            f'at most {positions-longest}: {why}')
     return longest
 
 # %% ../../nbs/study/21_policies.ipynb #978f327d
@@ -484,7 +527,8 @@ def main(
         'then: mora.study.policies.load_policy("runs/policies/embedded-s0"), '
         'or model: runs/policies/embedded-s0 in a grid')
     parser.add_argument('name', help=f'policy to make: {", ".join(RANGES)}')
-    parser.add_argument('--seed', type=int, default=0, help='seed of weights, problems and styles (default 0)')
+    parser.add_argument('--seed', type=int, default=0,
+        help='seed of weights, problems and styles (default 0)')
     parser.add_argument('--mixture', default='habits',
         help=f'styles of the solutions it imitates: {", ".join(MIXTURES)} (default habits)')
     parser.add_argument('--out', required=True, help='folder to make (must not exist yet)')

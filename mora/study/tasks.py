@@ -14,13 +14,16 @@ from ..errors import ConfigError,check_whole,one_of
 from ..rewards import AccuracyReward,ClarityReward,ConcisenessReward,last_boxed,objective_of
 from .tables import SPLITS,answers,as_dataset,column_names,prompts,with_columns
 from .tables import find_path,find_source,missing_path,read_hub,read_path
-_all_ = ['Problem', 'make_problem', 'Style', 'solve', 'Task', 'load_task', 'load_dataset_task'] # public names
+# public names
+_all_ = ['Problem', 'make_problem', 'Style', 'solve', 'Task', 'load_task', 'load_dataset_task']
+_all_ = ['Problem', 'make_problem', 'Task', 'load_task', 'load_dataset_task'] # public names
 
 # %% ../../nbs/study/20_tasks.ipynb #700c9573
 # names, and the pronoun of each
 NAMES  = dict(Tom='he', Anna='she', Sam='he', Mia='she', Ben='he', Eva='she', Leo='he', Zoe='she')
 THINGS = ('apples', 'coins', 'books', 'cards')
-EVENTS = {'+': ('buys {} more', 'finds {} more'), '−': ('gives {} away', 'loses {} of them'), '×2': ('doubles them',),
+EVENTS = {'+': ('buys {} more', 'finds {} more'), '−': ('gives {} away', 'loses {} of them'),
+    '×2': ('doubles them',),
     '×3': ('triples them',)}
 
 def apply(
@@ -83,7 +86,8 @@ def draw(
             amount = rng.randint(2, 3) if op=='×' else rng.randint(1, within.amount)
             if 1<=apply(count, op, amount)<=within.most: break
         count = apply(count, op, amount)
-        events.append((op, amount, rng.choice(EVENTS[f'×{amount}' if op=='×' else op]).format(amount)))
+        events.append((op, amount,
+            rng.choice(EVENTS[f'×{amount}' if op=='×' else op]).format(amount)))
     return Problem(name, thing, start, tuple(events))
 
 # %% ../../nbs/study/20_tasks.ipynb #dd91852f
@@ -91,7 +95,8 @@ def split_of(
     problem:Problem, # Any problem
 )->str: # "train", "validation" or "test"
     "Return the only split in which `problem` may occur. A fixed hash of its sums decides."
-    bucket = int.from_bytes(hashlib.blake2b(problem.sums.encode(), digest_size=8).digest(), 'big') % 10
+    bucket = int.from_bytes(hashlib.blake2b(problem.sums.encode(), digest_size=8).digest(),
+        'big') % 10
     return 'validation' if bucket==8 else 'test' if bucket==9 else 'train'
 
 # %% ../../nbs/study/20_tasks.ipynb #261f8d56
@@ -156,7 +161,8 @@ def solve(
     rng = rng or random.Random(problem.prompt)
     he,talk = NAMES[problem.name],style.talk
     lines = dict(none=[], restate=[f'Let me read the problem again. {problem.story}'],
-        tell=['Let me think about this carefully.', f'We want to know the number of {problem.thing} now.'],
+        tell=['Let me think about this carefully.',
+        f'We want to know the number of {problem.thing} now.'],
                  praise=['Let me think about this carefully.'])[talk]
     steps = [] if style.direct else equations(problem, style.merge, rng)
     for i,(equation,phrases) in enumerate(steps):
@@ -165,13 +171,15 @@ def solve(
         lines.append(head + (events if talk=='tell' else '') + equation
             + (', which is right.' if talk=='praise' else ''))
     if style.direct:
-        lines += [m+t for m,t in zip([mark(i, 2, style.marker) for i in range(2)], ('read the problem.', 'think.'))
+        lines += [m+t for m,t in zip([mark(i, 2, style.marker) for i in range(2)],
+            ('read the problem.', 'think.'))
             if m]
     if talk in ('restate', 'praise'):
         lines.append('Wait. Let me check again. Yes, it is still correct.')
     answer = f'\\boxed{{{problem.answer}}}' if style.box else problem.answer
     last = mark(1, 2, style.marker) if len(steps)==1 else ''
-    lines.append(last + ('The answer is ' if talk!='none' or not style.box or rng.random()<.3 else '') + answer + '.')
+    lines.append(last + ('The answer is ' if talk!='none' or not style.box or rng.random()<.3
+        else '') + answer + '.')
     return '\n'.join(lines)
 
 # %% ../../nbs/study/20_tasks.ipynb #6c2add8b
@@ -207,7 +215,8 @@ def problem_set(
 )->Dataset: # Columns prompt, answer
     "Return the first `n` problems of a split."
     problems = [make_problem(split, i, seed, within) for i in range(n)]
-    return Dataset.from_dict(dict(prompt=[p.prompt for p in problems], answer=[p.answer for p in problems]))
+    return Dataset.from_dict(dict(prompt=[p.prompt for p in problems],
+        answer=[p.answer for p in problems]))
 
 def embedded_task(
     name:str='embedded',     # A key of `RANGES`
@@ -222,7 +231,8 @@ def embedded_task(
     sizes = dict(train_size=train_size, validation_size=validation_size, test_size=test_size)
     for size,n in sizes.items(): check_whole(size, n, 1, MOST)
     sets = [problem_set(*args, RANGES[name])
-        for args in (('train', train_size, seed), ('validation', validation_size, 0), ('test', test_size, 0))]
+        for args in (('train', train_size, seed), ('validation', validation_size, 0),
+        ('test', test_size, 0))]
     return Task(name, *sets, paper_rewards(80.), max_completion_length=112)
 
 # %% ../../nbs/study/20_tasks.ipynb #fca1bd93
@@ -271,9 +281,11 @@ def check_alike(
     for split,rows in zip(SPLITS, sets, strict=True):
         if differ := sorted(set(train.column_names) ^ set(rows.column_names)):
             without = 'train' if differ[0] in rows.column_names else split
-            raise ConfigError('task', name, f'the same columns in every split; {differ[0]} is not in {without}')
+            raise ConfigError('task', name,
+                f'the same columns in every split; {differ[0]} is not in {without}')
         if type(rows[0]['prompt']) is not type(train[0]['prompt']):
-            raise ConfigError('task', name, f'only texts or only messages as prompts; train and {split} differ')
+            raise ConfigError('task', name,
+                f'only texts or only messages as prompts; train and {split} differ')
 
 def table_task(
     name:str,                 # What it is called
@@ -299,11 +311,13 @@ def table_task(
     sets = three_splits(made, name=name)
     check_alike(sets, name)
     sets[0] = sets[0].shuffle(seed=seed, keep_in_memory=True)
-    sets = [d if n is None else d.select(range(min(n, len(d)))) for d,n in zip(sets, sizes.values(), strict=True)]
+    sets = [d if n is None else d.select(range(min(n, len(d))))
+        for d,n in zip(sets, sizes.values(), strict=True)]
     return Task(name, *sets, paper_rewards(2048.), max_completion_length=2048)
 
 # %% ../../nbs/study/20_tasks.ipynb #74e5cde0
-TAKEN = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric', 'environments',
+TAKEN = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric',
+    'environments',
          'image', 'images', 'self') # names that TRL and Python reserve
 
 def load_dataset_task(
@@ -319,7 +333,8 @@ def load_dataset_task(
         moved = {prompt_column, answer_column} & set(TAKEN)
         for name in column_names(table):
             if name in TAKEN and name not in moved:
-                raise ConfigError('task', str(source), f'no column named {name}: TRL uses this name; rename it')
+                raise ConfigError('task', str(source),
+                    f'no column named {name}: TRL uses this name; rename it')
         return with_columns(table, new, moved)
     tables = read_path(found) if isinstance(found, Path) else read_hub(found)
     return table_task(str(source), tables, rows, **sizes)
@@ -342,10 +357,12 @@ def math_rows(
     "Return the paper's prompts and the true answers. An answer may come from the box of a solution."
     names = column_names(table)
     if 'problem' not in names:
-        return dict(prompt=as_texts(prompts(table, 'prompt')), answer=answers(table, 'reward_model.ground_truth'))
+        return dict(prompt=as_texts(prompts(table, 'prompt')),
+            answer=answers(table, 'reward_model.ground_truth'))
     given = answers(table, 'answer') if 'answer' in names else [s and last_boxed(s)
         for s in answers(table, 'solution')]
-    return dict(prompt=[f'{p} {INSTRUCTION}' for p in as_texts(prompts(table, 'problem'))], answer=given)
+    return dict(prompt=[f'{p} {INSTRUCTION}' for p in as_texts(prompts(table, 'problem'))],
+        answer=given)
 
 def math_task(
     name:str,    # A key of `HUB_TASKS`
@@ -360,7 +377,8 @@ def math_task(
         return table_task(name, read_path(found, variable), math_rows, **sizes)
     try: tables = read_hub(hub_id, subset)
     except ConfigError as e:
-        raise ConfigError('task', name, f'{e.expected}; a local copy will do, its path in {variable}') from e
+        raise ConfigError('task', name,
+            f'{e.expected}; a local copy will do, its path in {variable}') from e
     return table_task(name, tables, math_rows, **sizes)
 
 # %% ../../nbs/study/20_tasks.ipynb #a1e81f2f
@@ -380,4 +398,5 @@ def task_source(
     "Resolve the source of a task without reading it. Raises `ConfigError` with the closest name."
     names = [*RANGES, *HUB_TASKS]
     if name in names: return name
-    return find_source('task', name, f'one of {", ".join(names)}, a file, a folder, or a hub id such as owner/name')
+    return find_source('task', name,
+        f'one of {", ".join(names)}, a file, a folder, or a hub id such as owner/name')

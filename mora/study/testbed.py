@@ -17,7 +17,9 @@ from ..advantages import make_estimator
 from ..errors import ConfigError,one_of
 from ..pareto import Objective,normalise,pareto_mask
 from ..weighting.core import make_weighting
-_all_ = ['make_testbed', 'BoxPolicy', 'Climb', 'climb', 'expected', 'sweep', 'inside'] # public names
+# public names
+_all_ = ['make_testbed', 'BoxPolicy', 'Climb', 'climb', 'expected', 'sweep', 'inside']
+_all_ = ['make_testbed', 'BoxPolicy', 'climb', 'expected', 'sweep'] # public names
 
 # %% ../../nbs/study/60_testbed.ipynb #8cbc9562
 PROBLEMS = { # name -> pymoo's name, its options, ranges of the objectives
@@ -55,7 +57,8 @@ def make_testbed(
         raise ConfigError('problem', name, "pymoo: pip install 'mora-rl[dev]'") from None
     problem = get_problem(pymoo_name, **options)
     front = problem.pareto_front() # a few of zdt3's points are off its front
-    return Testbed(name, problem, tuple(Objective(f'f{k+1}', 'min', r) for k,r in enumerate(ranges)),
+    return Testbed(name, problem, tuple(Objective(f'f{k+1}', 'min', r)
+        for k,r in enumerate(ranges)),
         front[pareto_mask(-front)])
 
 # %% ../../nbs/study/60_testbed.ipynb #606d4889
@@ -69,7 +72,8 @@ class BoxPolicy:
     ):
         self.M,self.n,self.rng = components,n,np.random.default_rng(seed)
         means = self.rng.uniform(.2, .8, (components, n))
-        self.theta = torch.tensor(np.concatenate([means.ravel(), np.full(components*n, math.log(std)),
+        self.theta = torch.tensor(np.concatenate([means.ravel(),
+            np.full(components*n, math.log(std)),
             np.zeros(components)]))
     def parts(self)->tuple: # Means (M, n), deviations (M, n), probabilities (M,)
         "Return means, deviations and probabilities."
@@ -80,11 +84,14 @@ class BoxPolicy:
         mean,std,p = self.parts()
         c = self.rng.choice(self.M, size=N, p=p)
         return c,mean[c] + std[c]*self.rng.standard_normal((N, self.n))
-    def log_probs(self, c, z)->torch.Tensor: # Shape (N, 1+n): of the component, then of each variable
+    # Shape (N, 1+n): of the component, then of each variable
+    def log_probs(self, c, z)->torch.Tensor:
         mean,std,p = self.parts()
         u = (z-mean[c])/std[c]
-        return torch.tensor(np.column_stack([np.log(p[c]), -u**2/2 - np.log(std[c]) - math.log(2*math.pi)/2]))
-    def scores(self, c, z)->torch.Tensor: # Gradients of the samples' log-probs by `theta`, shape (N, P)
+        return torch.tensor(np.column_stack([np.log(p[c]),
+            -u**2/2 - np.log(std[c]) - math.log(2*math.pi)/2]))
+    # Gradients of the samples' log-probs by `theta`, shape (N, P)
+    def scores(self, c, z)->torch.Tensor:
         mean,std,p = self.parts()
         u,chosen = (z-mean[c])/std[c],np.eye(self.M)[c]
         # only the chosen component's parameters matter
@@ -116,7 +123,8 @@ def _observe(weighting, vectors, rewards, scores, estimator, lr, tokens, referen
     weighting.observe_values(torch.tensor(vectors))
     weighting.observe_rewards(rewards)
     if 'reference' in weighting.needs:
-        weighting.observe_reference((tokens-reference).float(), torch.ones_like(tokens, dtype=torch.long))
+        weighting.observe_reference((tokens-reference).float(),
+            torch.ones_like(tokens, dtype=torch.long))
     if 'gramian' in weighting.needs:
         gradients = estimator(rewards).T @ scores / len(rewards)
         weighting.observe_gramian(gradients @ gradients.T, lr)
@@ -179,9 +187,11 @@ def sweep(
 )->pd.DataFrame: # One row per run: problem, method, preference, seed, greedy (K), expected (K), std
     "Train with every method, preference and seed."
     rows,grid = [],[(m,w,s) for m in methods for w in preferences for s in seeds]
-    for m,w,s in tqdm(grid, desc=testbed.name, unit='climb', delay=10): # a bar only if it takes longer than 10 s
+    # a bar only if it takes longer than 10 s
+    for m,w,s in tqdm(grid, desc=testbed.name, unit='climb', delay=10):
         r = climb(testbed, **{**options, **methods[m]}, weights=list(w), seed=s)
-        rows.append(dict(problem=testbed.name, method=m, preference=tuple(w), seed=s, greedy=r.greedy[-1],
+        rows.append(dict(problem=testbed.name, method=m, preference=tuple(w), seed=s,
+            greedy=r.greedy[-1],
             expected=expected(testbed, r.policy),
                          std=r.policy.parts()[1].max()))
     return pd.DataFrame(rows)
@@ -193,6 +203,7 @@ def inside(
     margin:float=.1,    # Distance from the ends on the declared ranges. Half of it is allowed from the front
 )->np.ndarray: # Shape (N,), bool
     "Whether vectors are near the front and away from its ends, where one objective has its best value."
-    front,points = normalise(testbed.front, testbed.objectives),normalise(np.stack(list(vectors)), testbed.objectives)
+    front,points = normalise(testbed.front, testbed.objectives),normalise(np.stack(list(vectors)),
+        testbed.objectives)
     distance = lambda to: np.linalg.norm(points[:,None]-to, axis=2).min(1)
     return (distance(front)<margin/2) & (distance(front[front.argmax(0)])>margin)

@@ -126,7 +126,10 @@ def measure(
 
 # %% ../../nbs/10_weighting_core.ipynb #357b6afe
 class Weighting(_Named):
-    "Weights over K objectives, a multiplier, and the advantages that they give."
+    """Weights over K objectives, a multiplier, and the advantages that they give.
+
+    Raises `ConfigError` for an option that cannot be used.
+    """
     simplex = True               # weights are at least 0 and sum to 1; False: any finite numbers
     needs = frozenset()          # subset of {"validation", "gramian", "update", "reference"}
     gradients = Exact()          # how the Gramian is measured, if it is needed
@@ -155,29 +158,18 @@ class Weighting(_Named):
         self.weights = check_weights(self._given, len(self.objectives), self.simplex)
         return self
 
-    def observe_values(self,
-        values, # Shape (B*G, K), natural units
-    ): "Receive what a validation would measure of each completion of a batch."
-    def observe_rewards(self,
-        rewards, # Shape (B*G, K), NaN where a reward does not apply
-    ): "Receive the rewards of a batch."
-    def observe_gramian(self,
-        gramian, # Shape (K, K)
-        lr=None, # Current learning rate
-    ): "Receive the inner products of the per-objective gradients."
-    def observe_reference(self,
-        log_ratios, # Shape (B*G, T), global, on the cpu
-        mask,       # Same shape: 1 on the tokens of a completion
-    ): "Receive the log-probs of the policy minus those of the initial policy."
-    def observe_update(self,
-        rewards,    # Shape (B*G, K)
-        advantages, # Shape (B*G,)
-        log_ratios, # Shape (B*G, T), global, on the cpu
-        mask,       # Same shape: 1 on the tokens of a completion
-    ): "Receive the log-probs after the last step on a batch minus those before the first."
-    def observe_validation(self,
-        vector, # Shape (K,), natural units
-    ): "Receive an objective vector measured on validation."
+    def observe_values(self, values): # (B*G, K), natural units
+        "Receive what a validation would measure of each completion of a batch."
+    def observe_rewards(self, rewards): # (B*G, K), NaN where a reward does not apply
+        "Receive the rewards of a batch."
+    def observe_gramian(self, gramian, lr=None): # (K, K), and the current learning rate
+        "Receive the inner products of the per-objective gradients."
+    def observe_reference(self, log_ratios, mask): # Both (B*G, T), global, on the cpu
+        "Receive the log-probs of the policy minus those of the initial policy."
+    def observe_update(self, rewards, advantages, log_ratios, mask): # As above, and (B*G,)
+        "Receive the log-probs after the last step on a batch minus those before the first."
+    def observe_validation(self, vector): # (K,), natural units
+        "Receive an objective vector measured on validation."
 
     def advantages(self,
         rewards,   # Shape (B*G, K)
@@ -241,7 +233,8 @@ def make_weighting(
     "Return the named weighting, built with `options`. Raises `ConfigError`."
     if isinstance(weighting, Weighting):
         if not options: return weighting
-        raise ConfigError('weighting_options', options, 'none, since the weighting is already built')
+        raise ConfigError('weighting_options', options,
+            'none, since the weighting is already built')
     known = weightings()
     cls = known[one_of('weighting', weighting, known)]
     takes = list(inspect.signature(cls).parameters)

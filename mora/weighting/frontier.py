@@ -38,6 +38,7 @@ class FrontierWeighting(Weighting):
     With v (K,) a moving mean of the normalised objective vector and p the preference, w_k is
     proportional to p_k / v_k. Advantages are the weighted objective values of the completions
     minus the mean of their group, whitened over the batch. The estimator is not used.
+    Raises `ConfigError` for an option that cannot be used.
 
     Source (ours): nbs/17_weighting_frontier.
     State: weights, moving mean.

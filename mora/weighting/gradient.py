@@ -71,6 +71,7 @@ class GradientWeighting(Weighting):
     With the Gramian G of the per-objective gradients, the influence of objective k is I_k = sum_j
     G_kj. After each step log w moves by (learning rate / mu) I, then toward the initial weights
     by `anchor`, and no weight is below `floor`.
+    Raises `ConfigError` for an option that cannot be used.
 
     Source (grade A; anchor and floor are ours): Lu et al., "Learning to Optimize Multi-Objective
     Alignment Through Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452, code

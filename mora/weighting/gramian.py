@@ -149,6 +149,7 @@ class GramianWeighting(Weighting):
     The method maps the Gramian G (K, K) to weights w, for example so that no entry of G w is
     negative: no objective loses, to first order. Negative weights become 0, and the weights are
     divided by their sum.
+    Raises `ConfigError` for an option that cannot be used.
 
     Source (grade A): TorchJD 0.18, https://torchjd.org; UPGrad and the framework are Quinton and
     Rey, "Jacobian Descent for Multi-Objective Optimization", https://arxiv.org/abs/2406.16232.

@@ -52,6 +52,7 @@ class HypervolumeWeighting(Weighting):
 
     The multiplier of the next step is m = .5 + 1.5 tanh(gain / s), between .5 and 2. The gain is
     the volume that the new objective vector adds to an archive of the earlier ones.
+    Raises `ConfigError` for an option that cannot be used.
 
     Source (grade A; the mode "effective" is ours): Lu et al., "Learning to Optimize
     Multi-Objective Alignment Through Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452,
