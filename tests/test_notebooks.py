@@ -20,7 +20,8 @@ from nbdev.test import test_nb as run_notebook
 from mora.study.pages import EXPERIMENTS, answer, question
 
 root = Path(__file__).resolve().parent.parent
-notebooks = [*sorted((root / "nbs").glob("*.ipynb")), *sorted((root / "nbs" / "study").glob("*.ipynb"))]
+notebooks = [*sorted((root / "nbs").glob("*.ipynb")),
+    *sorted((root / "nbs" / "study").glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("path", notebooks, ids=lambda p: p.stem)
@@ -33,21 +34,27 @@ def test_notebook_runs(path, monkeypatch):
 
 def test_package_is_what_the_notebooks_export(tmp_path):
     for name in ("nbs", "mora"):
-        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(root / name, tmp_path / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("settings.ini", "pyproject.toml"):
         shutil.copy(root / name, tmp_path / name)
     for command in ("nbdev_export", "nbdev_clean"):
         subprocess.run([Path(sys.executable).with_name(command)], check=True, cwd=tmp_path)
     changed = []
     for folder in ("mora", "nbs"):
-        files = {p.relative_to(tmp_path) for p in (tmp_path / folder).rglob("*") if p.is_file() and p.suffix in (".py", ".ipynb")}
-        ours = {p.relative_to(root) for p in (root / folder).rglob("*") if p.suffix in (".py", ".ipynb") and ".ipynb_checkpoints" not in p.parts}
-        changed += [str(f) for f in files ^ ours] + [str(f) for f in files & ours if not filecmp.cmp(root / f, tmp_path / f, shallow=False)]
+        files = {p.relative_to(tmp_path) for p in (tmp_path / folder).rglob("*") if p.is_file()
+            and p.suffix in (".py", ".ipynb")}
+        ours = {p.relative_to(root) for p in (root / folder).rglob("*")
+            if p.suffix in (".py", ".ipynb") and ".ipynb_checkpoints" not in p.parts}
+        changed += ([str(f) for f in files ^ ours]
+            + [str(f) for f in files & ours if not filecmp.cmp(root / f, tmp_path / f,
+            shallow=False)])
     assert not changed, f"run nbdev_export and nbdev_clean: {changed} differ"
 
 
 def test_readme_is_made_from_the_index():
-    done = subprocess.run([sys.executable, root / "tools" / "readme.py", "--check"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, root / "tools" / "readme.py", "--check"],
+        capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -69,7 +76,8 @@ def test_experiments_are_committed_executed(name):
     assert "image/png" in kinds and "text/html" in kinds and len(nb.cells) <= 60
     assert not [k for k in kinds if "widget" in k] and "widgets" not in nb.metadata
     text = json.dumps(outputs)
-    assert not re.findall(r"/(?:home|root|tmp|work|Users)/", text), f"{name}.ipynb: an output holds a path of a machine"
+    assert not re.findall(r"/(?:home|root|tmp|work|Users)/",
+        text), f"{name}.ipynb: an output holds a path of a machine"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -83,33 +91,40 @@ def test_every_experiment_asks_and_answers(name):
 QUICK = {"nonconvex": dict(steps=3, seeds=1, weights=[0.5], preferences=[0.5])}
 
 
-@pytest.mark.parametrize("name", sorted({*EXECUTED} - {"what_is_inert"}))  # that one is in test_inert.py
+# that one is in test_inert.py
+@pytest.mark.parametrize("name", sorted({*EXECUTED} - {"what_is_inert"}))
 def test_experiments_run_and_their_conclusions_hold(name, tmp_path):
     path = root / "nbs" / "experiments" / f"{name}.ipynb"
-    papermill.execute_notebook(path, tmp_path / "out.ipynb", QUICK.get(name, {}), cwd=path.parent, progress_bar=False)
+    papermill.execute_notebook(path, tmp_path / "out.ipynb", QUICK.get(name, {}), cwd=path.parent,
+        progress_bar=False)
 
 
 GUARD = "from mora.study.grid import check_parameters\ncheck_parameters()"
 
 
-@pytest.mark.parametrize("path", sorted((root / "nbs" / "experiments").glob("*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((root / "nbs" / "experiments").glob("*.ipynb")),
+    ids=lambda p: p.stem)
 def test_every_experiment_looks_at_its_parameters(path):
     cells = nbformat.read(path, 4).cells
     [at] = [i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])]
-    assert cells[at + 1].source.startswith(GUARD), f"{path.name}: expected check_parameters() right after the parameters"
+    assert cells[at + 1].source.startswith(
+        GUARD), f"{path.name}: expected check_parameters() right after the parameters"
 
 
 def test_papermill_with_a_parameter_that_is_not_there_runs_nothing(tmp_path):
     nb = nbformat.read(root / "nbs" / "experiments" / "train.ipynb", 4)
     nb.cells = nb.cells[:4]  # up to the guard
-    nb.cells.append(nbformat.v4.new_code_cell("from pathlib import Path; Path(folder, 'trained').touch()"))
+    nb.cells.append(nbformat.v4.new_code_cell(
+        "from pathlib import Path; Path(folder, 'trained').touch()"))
     nbformat.write(nb, tmp_path / "train.ipynb")
 
     def run(**parameters):
         given = dict(folder=str(tmp_path)) | parameters
-        papermill.execute_notebook(tmp_path / "train.ipynb", tmp_path / "out.ipynb", given, progress_bar=False)
+        papermill.execute_notebook(tmp_path / "train.ipynb", tmp_path / "out.ipynb", given,
+            progress_bar=False)
 
-    with pytest.raises(papermill.PapermillExecutionError, match="weightng: got .*gradient.*expected a known setting, such as weighting"):
+    with pytest.raises(papermill.PapermillExecutionError,
+            match="weightng: got .*gradient.*expected a known setting, such as weighting"):
         run(weightng="gradient")
     assert not (tmp_path / "trained").exists()
     run(weighting="gradient")
@@ -120,19 +135,25 @@ def test_papermill_with_a_parameter_that_is_not_there_runs_nothing(tmp_path):
 def lab(tmp_path):
     "A copy of the repository with JupyterLab's server on its notebooks, as `make lab` starts it: (folder, call)."
     folder, runtime = tmp_path / "mora", tmp_path / "runtime"
-    skipped = shutil.ignore_patterns(".git", ".venv", "runs", "data", "figures", "__pycache__", ".ipynb_checkpoints")
+    skipped = shutil.ignore_patterns(".git", ".venv", "runs", "data", "figures", "__pycache__",
+        ".ipynb_checkpoints")
     shutil.copytree(root, folder, ignore=skipped)
-    said = re.search(r"JUPYTER_CONFIG_PATH=\"\$\(CURDIR\)/([\w/]+)\"", (root / "Makefile").read_text())[1]
-    places = dict(JUPYTER_CONFIG_PATH=str(folder / said), JUPYTER_RUNTIME_DIR=str(runtime), HOME=str(tmp_path))
-    words = ["lab", "nbs", "--no-browser", "--port=0", "--IdentityProvider.token=lab", "--allow-root"]
-    server = subprocess.Popen([sys.executable, "-m", "jupyter", *words], cwd=folder, env=os.environ | places, stderr=subprocess.DEVNULL)
+    said = re.search(r"JUPYTER_CONFIG_PATH=\"\$\(CURDIR\)/([\w/]+)\"",
+        (root / "Makefile").read_text())[1]
+    places = dict(JUPYTER_CONFIG_PATH=str(folder / said), JUPYTER_RUNTIME_DIR=str(runtime),
+        HOME=str(tmp_path))
+    words = ["lab", "nbs", "--no-browser", "--port=0", "--IdentityProvider.token=lab",
+        "--allow-root"]
+    server = subprocess.Popen([sys.executable, "-m", "jupyter", *words], cwd=folder,
+        env=os.environ | places, stderr=subprocess.DEVNULL)
     while not (found := list(runtime.glob("jpserver-*.json"))) and server.poll() is None:
         time.sleep(0.2)
     url = json.loads(found[0].read_text())["url"]
 
     def call(path, method="GET", model=None):
         data = None if model is None else json.dumps(model).encode()
-        request = urllib.request.Request(f"{url}api/contents/{path}", data, {"Authorization": "token lab"}, method=method)
+        request = urllib.request.Request(f"{url}api/contents/{path}", data,
+            {"Authorization": "token lab"}, method=method)
         with urllib.request.urlopen(request) as answer:
             return json.loads(answer.read())
 
@@ -142,7 +163,8 @@ def lab(tmp_path):
 
 
 def git(folder, *words):
-    return subprocess.run(["git", "-c", "user.name=lab", "-c", "user.email=", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["git", "-c", "user.name=lab", "-c", "user.email=", *words], cwd=folder,
+        check=True, capture_output=True, text=True).stdout
 
 
 def test_opening_and_saving_in_jupyterlab_leaves_git_alone(lab):
@@ -154,11 +176,13 @@ def test_opening_and_saving_in_jupyterlab_leaves_git_alone(lab):
     client.stop_channels()
     manager.shutdown_kernel(now=True)
     spec = manager.kernel_spec
-    expected = dict(kernelspec=dict(name="python3", display_name=spec.display_name, language=spec.language), language_info=running)
+    expected = dict(kernelspec=dict(name="python3", display_name=spec.display_name,
+        language=spec.language), language_info=running)
     for path in sorted((folder / "nbs").rglob("*.ipynb")):
         name = path.relative_to(folder / "nbs").as_posix()
         content = call(name)["content"]
-        assert content["metadata"] == expected, name  # JupyterLab sets these when the kernel has started: another value is an unsaved change
+        # JupyterLab sets these when the kernel has started: another value is an unsaved change
+        assert content["metadata"] == expected, name
         for cell in content["cells"]:
             cell["metadata"]["trusted"] = True
             if cell["cell_type"] == "code":

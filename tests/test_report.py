@@ -1,4 +1,4 @@
-"""Reports of results as strangers have them: a page that says what it leaves out, or one line; and names that are no HTML."""
+"""Reports of unusual results: a page that says what it leaves out, or one line; names are never HTML."""
 import re
 import shutil
 from collections import defaultdict
@@ -14,7 +14,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import mora.study.plots
 from mora.errors import ConfigError
 from mora.study.analysis import demo_results, load_results, study_objectives
-from mora.study.claims import claim_pairs, claims_table, detail_table, headline_table, in_short, summary_table, table_to_html
+from mora.study.claims import claim_pairs, claims_table, detail_table, headline_table
+from mora.study.claims import in_short, summary_table, table_to_html
 from mora.study.cli import main
 from mora.study.grid import read_notebook
 from mora.study.pages import REPORT, check_study, left_out, make_report, output_html, render_page
@@ -48,8 +49,10 @@ def with_objectives(objectives):
 def six():
     "Six objectives: those of the demo twice."
     twice = DEMO.assign(name=DEMO.name.str.replace(r"(accuracy|clarity)", r"\1-again", regex=True))
-    return pd.concat([DEMO, twice[twice.name.str.contains("again")], DEMO[DEMO.name == "accuracy"].assign(name="third"),
-        DEMO[DEMO.name == "rewards/accuracy/mean"].assign(name="rewards/third/mean")], ignore_index=True)  # fmt: skip
+    return pd.concat([DEMO, twice[twice.name.str.contains("again")],
+        DEMO[DEMO.name == "accuracy"].assign(name="third"),
+        DEMO[DEMO.name == "rewards/accuracy/mean"].assign(name="rewards/third/mean")],
+        ignore_index=True)  # fmt: skip
 
 
 @pytest.fixture
@@ -68,7 +71,8 @@ def undrawn(tmp_path, monkeypatch):
     "Function of results: what the report notebook shows of them, without figures: they take seconds."
     shown = []
     monkeypatch.setattr(IPython.display, "display", shown.append)
-    monkeypatch.setattr(mora.study.plots, "study_figures", lambda *args: defaultdict(lambda: lambda: None))
+    monkeypatch.setattr(mora.study.plots,
+        "study_figures", lambda *args: defaultdict(lambda: lambda: None))
 
     def draw(results):
         path = tmp_path / "r.parquet"
@@ -80,7 +84,8 @@ def undrawn(tmp_path, monkeypatch):
                 exec(re.sub("^%.*$", "", cell.source, flags=re.M), names)
             if "parameters" in cell.metadata.get("tags", []):
                 names["results"] = str(path)
-        data = [{"text/html": o.data} if isinstance(o, IPython.display.HTML) else {"text/markdown": o.data} for o in shown]
+        data = [{"text/html": o.data} if isinstance(o, IPython.display.HTML)
+            else {"text/markdown": o.data} for o in shown]
         return "".join(output_html(dict(data=d)) for d in data)
 
     return draw
@@ -104,7 +109,7 @@ PAGES = {  # results -> what their page must say
     ),
     "missing once": (
         changed(CLARITY & (DEMO.step == 5), value=np.inf),
-        "Checkpoints without a finite value of every objective: 3",
+        "Checkpoints without all objectives: 3",
     ),
     "one run": (DEMO[DEMO.run == RUN], "r|GRPO|1|1|1|10|3|"),
     "one step": (DEMO[DEMO.step <= 5], "r|GRPO|3|3|1|5|2|"),
@@ -115,28 +120,36 @@ PAGES = {  # results -> what their page must say
     "constant": (changed(TESTED, value=0.5), SEVEN),
     "beyond its range": (changed(TESTED, value=1e300), SEVEN),
     "two objectives": (without("clarity"), "|length (tokens)|less is better|0 to 80|"),
-    "one objective": (without("clarity", "conciseness"), "|Declared range|accuracy (share correct)|more is better|0 to 1|"),
-    "one length": (without("clarity", "accuracy"), "|Declared range|length (tokens)|less is better|0 to 80|"),
+    "one objective": (without("clarity", "conciseness"),
+    "|Declared range|accuracy (share correct)|more is better|0 to 1|"),
+    "one length": (without("clarity", "accuracy"),
+    "|Declared range|length (tokens)|less is better|0 to 80|"),
     "six objectives": (six(), "|accuracy-again|more is better|0 to 1|clarity-again|"),
-    "runs of other objectives": (pd.concat([DEMO, OTHER]), "Runs without a checkpoint that has all objectives: other."),
+    "runs of other objectives": (pd.concat([DEMO, OTHER]),
+    "Runs without a checkpoint that has all objectives: other."),
 }
 ERRORS = {  # results -> what the one line must say
     "no rows": (DEMO[:0], "a table with rows"),
     "no objective": (DEMO[~DEMO.name.str.startswith("rewards/")], "no objective"),
     "nothing tested": (DEMO[DEMO.split == "train"], "accuracy, conciseness, clarity"),
     "nothing finite": (changed(TESTED, value=np.nan), "accuracy, conciseness, clarity"),
-    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]), "after step 0 with all"),
-    "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN], without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
+    "only step 0": (pd.concat([DEMO[DEMO.step == 0], DEMO[DEMO.split == "train"]]),
+    "after step 0 with all"),
+    "nothing in common": (pd.concat([without("clarity")[lambda t: t.run == RUN],
+    without("conciseness")[lambda t: t.run != RUN]]), f"{RUN} has no clarity"),
     "no preset": (changed(DEMO.run == RUN, preset=None), f"a preset in every row; run {RUN}"),
     "no seed": (changed(DEMO.run == RUN, seed=np.nan), f"a seed in every row; run {RUN}"),
-    "two runs of one setting": (pd.concat([DEMO, DEMO[DEMO.run == RUN].assign(run="again")]), f"{RUN}, again"),
+    "two runs of one setting": (pd.concat([DEMO, DEMO[DEMO.run == RUN].assign(run="again")]),
+    f"{RUN}, again"),
     "no value": (DEMO.drop(columns="value"), "the columns value"),
     "texts for values": (DEMO.assign(value="x"), "numbers in the column value"),
     "numbers for names": (DEMO.assign(name=3), "texts in the column name"),
     "objectives of another kind": (with_objectives([1]), "objectives with name, direction"),
     "objectives as text": (with_objectives("accuracy"), "objectives with name, direction"),
-    "objectives with an unknown word": (with_objectives([dict(name="accuracy", way="up")]), "objectives with name, direction"),
-    "objectives without a range": (with_objectives([dict(name="accuracy", range=[1, 1])]), "low < high"),
+    "objectives with an unknown word": (with_objectives([dict(name="accuracy", way="up")]),
+    "objectives with name, direction"),
+    "objectives without a range": (with_objectives([dict(name="accuracy", range=[1, 1])]),
+    "low < high"),
 }
 
 
@@ -151,14 +164,16 @@ def test_what_cannot_be_shown_is_one_line(case, page, tmp_path):
     results, said = ERRORS[case]
     with pytest.raises(ConfigError) as error:
         page(results)
-    assert said in str(error.value) and "\n" not in str(error.value) and not (tmp_path / "figures").exists()
+    assert said in str(error.value) and "\n" not in str(error.value) and not (
+        tmp_path / "figures").exists()
 
 
 @pytest.mark.parametrize("case", ["never applied", "one objective", "six objectives"])
 def test_their_figures_are_drawn(case, page, tmp_path):
     text = in_cells(page(PAGES[case][0]))
     names = {p.stem.removeprefix("r_") for p in (tmp_path / "figures").glob("*.png")}
-    assert PAGES[case][1] in text and "hypervolume_runs" in names and ("pareto_fronts" in names) == (case != "one objective")
+    assert PAGES[case][1] in text and "hypervolume_runs" in names and (
+        "pareto_fronts" in names) == (case != "one objective")
 
 
 class Tags(HTMLParser):
@@ -191,7 +206,8 @@ def hostile(column):
     return DEMO.assign(**{column: HOSTILE + DEMO[column].fillna(DEMO.weighting)})
 
 
-@pytest.mark.parametrize("column", ["label", "weighting", "preset", "run", "algorithm", "objective"])
+@pytest.mark.parametrize("column",
+    ["label", "weighting", "preset", "run", "algorithm", "objective"])
 def test_no_name_is_html(column, undrawn):
     text = undrawn(hostile(column))
     assert is_inert(text) and (column == "run" or "&lt;script&gt;" in text)
@@ -224,22 +240,29 @@ def test_no_name_is_html_among_the_claims():
 
 def test_nothing_in_a_notebook_is_more_than_text_and_pictures_on_its_page(tmp_path):
     said = [new_output("execute_result", data={kind: f"- **{HOSTILE}** [x](javascript:alert(3))"})
-        for kind in ("text/markdown", "text/html", "text/plain", "image/svg+xml", "application/javascript")]  # fmt: skip
+        for kind in ("text/markdown", "text/html", "text/plain", "image/svg+xml",
+        "application/javascript")]  # fmt: skip
     drawn = new_output("display_data", data={"image/png": "iVBORw0KGgo="})
-    cells = [new_markdown_cell(f"# Seen {HOSTILE}\n\nA caption {HOSTILE}"), new_code_cell("", outputs=[*said, drawn])]
+    cells = [new_markdown_cell(f"# Seen {HOSTILE}\n\nA caption {HOSTILE}"),
+        new_code_cell("", outputs=[*said, drawn])]
     text = render_page(new_notebook(cells=cells), tmp_path / "page.html").read_text()
-    assert is_inert(text) and text.count("<img") == 1 and not re.findall("https?://(?!x/y.png)", text)
+    assert is_inert(text) and text.count("<img") == 1 and not re.findall("https?://(?!x/y.png)",
+        text)
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet", b"\xff\xfe\x00", b"PAR1" + b"\0" * 100 + b"PAR1"], ids=repr)
+@pytest.mark.parametrize("content",
+    [b"", b"PAR1", b"not parquet", b"\xff\xfe\x00", b"PAR1" + b"\0" * 100 + b"PAR1"], ids=repr)
 def test_a_file_that_is_no_parquet_is_one_line(content, tmp_path, capsys):
     (tmp_path / "r.parquet").write_bytes(content)
-    assert main(["report", str(tmp_path / "r.parquet"), "--figures", str(tmp_path / "figures")]) == 2
+    assert main(["report", str(tmp_path / "r.parquet"), "--figures",
+        str(tmp_path / "figures")]) == 2
     err = capsys.readouterr().err.strip().splitlines()
     assert len(err) == 1 and "r.parquet" in err[0] and not (tmp_path / "figures").exists()
 
 
-@pytest.mark.parametrize("source", ["nowhere", "nowhere.parquet", "empty", "a\0b", "x" * 300, "text.yaml"], ids=lambda s: repr(s[:10]))
+@pytest.mark.parametrize("source",
+    ["nowhere", "nowhere.parquet", "empty", "a\0b", "x" * 300, "text.yaml"],
+    ids=lambda s: repr(s[:10]))
 def test_a_source_that_is_not_there_is_one_line(source, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -252,7 +275,8 @@ def test_a_source_that_is_not_there_is_one_line(source, tmp_path, monkeypatch, c
 
 def test_a_folder_for_figures_that_cannot_be_one_is_one_line(tmp_path, capsys):
     DEMO.to_parquet(tmp_path / "r.parquet")
-    assert main(["report", str(tmp_path / "r.parquet"), "--figures", str(tmp_path / "r.parquet")]) == 2
+    assert main(["report", str(tmp_path / "r.parquet"), "--figures",
+        str(tmp_path / "r.parquet")]) == 2
     err = capsys.readouterr().err.strip().splitlines()
     assert len(err) == 1 and err[0].startswith("mora: figures: got ")
 
@@ -267,10 +291,12 @@ def test_where_it_was_looked_for_is_said(tmp_path, monkeypatch):
 def runs(tmp_path):
     "The demo as the folder of a study."
     for run, rows in DEMO.groupby("run"):
-        objectives = [dict(name=n) for n in ("accuracy", "clarity")] + [dict(name="conciseness", direction="min", range=[0, 80], measure="length")]
+        objectives = ([dict(name=n) for n in ("accuracy", "clarity")]
+            + [dict(name="conciseness", direction="min", range=[0, 80], measure="length")])
         folder = tmp_path / "runs" / run
         folder.mkdir(parents=True)
-        save_config(ExperimentConfig(weighting=rows.weighting.iloc[0]), folder, objectives=objectives)
+        save_config(ExperimentConfig(weighting=rows.weighting.iloc[0]), folder,
+            objectives=objectives)
         rows[["step", "split", "name", "value", "seconds"]].to_parquet(folder / "metrics.parquet")
     return tmp_path / "runs"
 
@@ -282,7 +308,7 @@ def test_a_study_with_runs_that_are_not_finished_or_declare_other_ranges(runs):
     config.write_text(config.read_text().replace("- 80", "- 2048"))
     results = load_results(runs)
     said = " ".join(left_out(results, study_objectives(results)))
-    assert "Unfinished runs: half." in said and "of which the first declaration is used: conciseness." in said
+    assert "Unfinished runs: half." in said and "the first declaration is used: conciseness." in said
     assert results.run.nunique() == 3 and load_results(runs / RUN).run.nunique() == 1
 
 

@@ -18,7 +18,8 @@ nbs = Path(__file__).resolve().parent.parent / "nbs"
 
 def is_progress(output):
     "Whether an output is a progress bar or a warning, which are different on every run."
-    return output.get("name") == "stderr" or "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    bar = "%|" in output.get("text", "") or "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return bar or output.get("name") == "stderr"
 
 
 def run(path):

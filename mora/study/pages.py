@@ -19,8 +19,8 @@ from .plots import in_words
 _all_ = ['make_report', 'make_findings'] # public names
 
 # %% ../../nbs/study/52_pages.ipynb #50ac7552
-_TAGS = set('a b blockquote br caption code div em h1 h2 h3 h4 hr i li ol p pre span strong sub sup '
-            'table tbody td th thead tr ul'.split())
+_TAGS = set('a b blockquote br caption code div em h1 h2 h3 h4 hr i li ol p pre span strong '
+            'sub sup table tbody td th thead tr ul'.split())
 
 def _may_stay(tag, name, value):
     "Whether an attribute is kept: classes, spans of cells, anchors and links within the page."
@@ -31,7 +31,9 @@ def clean_html(
 )->str:
     "Return `html` without scripts, styles, images and outside addresses."
     from bleach import clean # comes with nbconvert
-    return clean(re.sub(r'(?s)<style.*?</style>', '', html), tags=_TAGS, attributes=_may_stay)
+    html = re.sub(r'(?s)<style.*?</style>', '', html)
+    html = re.sub(r'<t([dh])([^>]*)>(?=[^<]{50})', r'<t\1 class="long"\2>', html) # such a cell may have several lines
+    return clean(html, tags=_TAGS, attributes=_may_stay)
 
 def markdown_html(
     text:str, # Markdown
@@ -54,7 +56,7 @@ def output_html(
         return f'<figure><img alt="{alt}" width="{width}" src="{source}"></figure>'
     if 'text/html' in data: return f'<div class="output">{clean_html(data["text/html"])}</div>'
     if 'text/markdown' in data:
-        return f'<div class="output">{markdown_html(data["text/markdown"])}</div>'
+        return f'<div class="text">{markdown_html(data["text/markdown"])}</div>'
     text = (data.get('text/plain', '')
         or (output.get('text', '') if output.get('name')=='stdout' else ''))
     return f'<pre>{escape(text)}</pre>' if text else ''
@@ -62,7 +64,7 @@ def output_html(
 def describe_pictures(
     nb, # Executed notebook; its outputs are changed
 ):
-    "Give every picture an alternative text: the heading above it and the first sentence below that heading."
+    "Describe every picture by the heading above it and the first sentence below that heading."
     heading,sentence = '',''
     for cell in nb.cells:
         if cell.cell_type=='markdown':
@@ -76,24 +78,31 @@ def describe_pictures(
 # %% ../../nbs/study/52_pages.ipynb #9497bdc7
 _CSS = """
 :root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;padding:1rem;
-overflow-wrap:break-word}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:56rem;margin:0 auto;
+padding:1rem;overflow-wrap:break-word}
 h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0} h3{font-size:1.05rem;margin:1.5rem 0 .25rem}
 h2{font-size:1.25rem;margin:2rem 0 .5rem;border-top:1px solid #ddd;padding-top:1.2rem}
-p,li{max-width:44rem} pre{overflow-x:auto;font-size:.85rem} code{background:#f3f3f3;padding:0 .2em}
+p,li{max-width:44rem} pre{white-space:pre-wrap;font-size:.85rem} code{background:#f3f3f3;padding:0 .2em}
 figure{margin:1rem 0;overflow-x:auto} figure img{max-width:100%;height:auto;display:block}
-blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;max-width:44rem}
-table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;display:block;overflow-x:auto;margin:.5rem 0 1rem}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;vertical-align:top} td{white-space:nowrap}
-th{border-bottom:1px solid #444;vertical-align:bottom;font-weight:600} tbody th{font-weight:400;border-bottom:1px solid #ddd;
+blockquote{border-left:4px solid #D55E00;background:#fdf3ec;margin:.5rem 0;padding:.2rem .9rem;
+max-width:44rem}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;display:block;
+overflow-x:auto;margin:.5rem 0 1rem}
+th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;vertical-align:top}
+td{white-space:nowrap}
+th{border-bottom:1px solid #444;vertical-align:bottom;font-weight:600}
+tbody th{font-weight:400;border-bottom:1px solid #ddd;
 text-align:left;vertical-align:top;white-space:nowrap}
+td.long,tbody th.long{white-space:normal;text-align:left;min-width:18rem}
 th:first-child,td:first-child{text-align:left} .anchor-link{display:none}
 .text td,.text th{white-space:normal;text-align:left;min-width:9rem}
-@media (max-width:40rem){table{font-size:.75rem} th,td{padding:.25rem .35rem} figure img{max-width:none}}
+@media (max-width:40rem){table{font-size:.75rem} th,td{padding:.25rem .35rem}
+figure img{max-width:none}}
 """
 _TEMPLATE = """{%- extends 'base/null.j2' -%}
 {%- block header -%}<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ resources.page_title | e }}</title><style>{{ resources.page_css }}</style></head><body>
 {% endblock header -%}
 {%- block markdowncell -%}<div class="text">{{ cell.source | markdown_html }}</div>
@@ -177,7 +186,7 @@ def _check_points(points, objectives, results):
     rows = rows[np.isfinite(rows['value'])]
     lacking = ([o.name for o in objectives if o.name not in set(rows['name'])]
         or ['checkpoint with all of them'])
-    expected = f'a checkpoint after step 0 with all of them on the test problems; {run} has no {lacking[0]}'
+    expected = f'a checkpoint after step 0 with all of them on test problems; {run} has no {lacking[0]}'
     raise ConfigError('results', ', '.join(o.name for o in objectives), expected)
 
 def check_study(
@@ -190,7 +199,7 @@ def check_study(
         _check_points(points, objectives, part)
         runs = points.drop_duplicates('run')
         for _,same in runs[runs.duplicated(_SHOWN, keep=False)].groupby(_SHOWN, sort=False):
-            expected = 'one run for each algorithm, method, preset and seed; label runs that differ otherwise'
+            expected = 'one run for each algorithm, method, preset and seed; label other differences'
             raise ConfigError('results', ', '.join(same['run'].iloc[:2]), expected)
 
 def left_out(
@@ -207,37 +216,20 @@ def left_out(
     short = short.loc[short['_merge']=='left_only', 'run']
     unfinished,differing = (results.attrs.get(k) or [] for k in ('unfinished', 'differing'))
     out = []
-    if never:
-        out.append(f'Not shown, for want of a finite value on the test problems: {_listed(never)}.')
+    if never: out.append(
+            f'Not shown, for want of a finite value on the test problems: {_listed(never)}.')
     if gone:
         runs = _listed(r for r in checkpoints['run'] if r in gone)
         out.append(f'Runs without a checkpoint that has all objectives: {runs}.')
     if len(short):
-        out.append(f'Checkpoints without a finite value of every objective: {len(short)}, of {_listed(short)}.')
+        out.append(f'Checkpoints without all objectives: {len(short)}, of {_listed(short)}.')
     if unfinished: out.append(f'Unfinished runs: {_listed(unfinished)}.')
     if differing:
-        out.append(f'Objectives declared differently, of which the first declaration is used: {_listed(differing)}.')
+        out.append(f'Declared differently, the first declaration is used: {_listed(differing)}.')
     return out
 
 # %% ../../nbs/study/52_pages.ipynb #3fe95657
 REPORT = TRAIN.with_name('report.ipynb')
-
-def study_name(
-    source, # data/quick.parquet, runs/quick and runs/quick/results.parquet are all quick
-)->str:
-    "Return the name of a study in file names."
-    path = Path(source).resolve()
-    if path.name=='results.parquet': return path.parent.name
-    return path.stem if path.suffix=='.parquet' else path.name
-
-def figure_prefix(
-    results,   # Tidy results of the study
-    source,    # Where they are from
-    algorithm, # One of its algorithms
-)->str:
-    "Return how the names of a study's figures begin; the algorithm is named where there are several."
-    named = re.sub(r'[^\w.-]', '_', algorithm)
-    return study_name(source) + (f'_{named}' if results['algorithm'].nunique()>1 else '')
 
 def execute_notebook(
     path,           # Notebook
@@ -254,12 +246,30 @@ def execute_notebook(
         expected = f'results that {Path(path).name} can draw ({failure(error)})'
         raise ConfigError('results', parameters.get('results'), expected) from None
 
+# %% ../../nbs/study/52_pages.ipynb #3debe14f
+def study_name(
+    source, # data/quick.parquet, runs/quick and runs/quick/results.parquet are all quick
+)->str:
+    "Return the name of a study in file names."
+    path = Path(source).resolve()
+    if path.name=='results.parquet': return path.parent.name
+    return path.stem if path.suffix=='.parquet' else path.name
+
+def figure_prefix(
+    results,   # Tidy results of the study
+    source,    # Where they are from
+    algorithm, # One of its algorithms
+)->str:
+    "Return how a study's figures are called; the algorithm is named where there are several."
+    named = re.sub(r'[^\w.-]', '_', algorithm)
+    return study_name(source) + (f'_{named}' if results['algorithm'].nunique()>1 else '')
+
 def make_report(
     source,            # Tidy parquet file, or the folder of a study's runs
     figures='figures', # Folder for the figures and the page
     progress=False,    # Show a bar
 )->Path:
-    "Execute the report notebook on a study, write its figures and STUDY_report.html, and return the page's path."
+    "Execute the report notebook on a study; write its figures and STUDY_report.html; return the page."
     check_study(load_results(source))
     folder = check_writable(figures, 'figures')
     parameters = dict(results=str(find_results(source).resolve()), figures=str(folder))
@@ -286,6 +296,7 @@ def answer(
     paragraphs = [p for text in texts for p in text.split('\n\n') if not p.startswith('#')]
     return ' '.join(paragraphs[0].split()) if paragraphs else ''
 
+# %% ../../nbs/study/52_pages.ipynb #dfb9225f
 def make_findings(
     figures='figures',       # Folder of the page
     folder=TRAIN.parent,     # Folder of the executed notebooks
@@ -295,20 +306,21 @@ def make_findings(
     target = check_writable(figures, 'figures')
     lost = [n for n in experiments if not (Path(folder)/f'{n}.ipynb').exists()]
     if lost:
-        expected = f'the folder or file of a study; {folder} has no {lost[0]}.ipynb (only a checkout of mora has)'
+        expected = f'a study; {folder} has no {lost[0]}.ipynb, which only a checkout of mora has'
         raise ConfigError('results', 'none', expected)
     sections = {n: read_notebook(Path(folder)/f'{n}.ipynb') for n in experiments}
     rows = [f'| [{page_title(nb)}](#{n}) | {answer(nb)} |' for n,nb in sections.items()]
     head = ('# How should the weights among several rewards move?\n\n'
-        'A language model is trained by reinforcement learning on accuracy, length and clarity at once. '
-        'Each section below is an executed notebook of `nbs/experiments/`. A policy of 100,000 parameters supports '
-        'claims about mechanisms, not about the size of effects in large models.')
+        'A language model is trained by reinforcement learning on accuracy, length and clarity. '
+        'Each section below is an executed notebook of `nbs/experiments/`. '
+        'A policy of 100,000 parameters supports claims about mechanisms, '
+        'not about the size of effects in large models.')
     nb = read_notebook(Path(folder)/f'{experiments[0]}.ipynb')
     nb.cells = [_markdown('\n'.join([head, '', '| Question | Answer |', '|---|---|', *rows]))]
     for name,section in sections.items():
         for cell in section.cells:
-            if cell.cell_type=='markdown':
-                cell.source = re.sub(r'^#', '##', cell.source, flags=re.M)
+            if cell.cell_type=='markdown': cell.source = re.sub(r'^#', '##', cell.source,
+                    flags=re.M)
         nb.cells += [_markdown(f'<a id="{name}"></a>'), *section.cells]
     for i,cell in enumerate(nb.cells): cell.id = f'cell-{i}' # notebooks share some
     return render_page(nb, target/'findings.html')
