@@ -16,9 +16,9 @@ import moocore
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
-from .analysis import (BASE, BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table,
-    hypervolumes, initial_point, iqm, mark_front,
-    seed_table, study_objectives, vectors, with_method)
+from .analysis import BASE, BY_PRESET, MIN_SEEDS, hypervolume_table, hypervolumes
+from .analysis import initial_point, iqm, mark_front, seed_table
+from .results import METHODS, study_objectives, vectors, with_method
 from ..pareto import maximised
 _all_ = ['STYLE', 'in_words', 'plot_front', 'pareto_fronts', 'preset_fronts', 'learning_curves',
     'weights_and_gradients', 'plot_leaderboard', 'study_figures', 'save_figure'] # public names
