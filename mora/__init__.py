@@ -7,8 +7,8 @@ __version__ = "0.1.0"
 __all__ = []
 
 # %% ../nbs/99_api.ipynb #924bfc50
-import importlib
 from typing import TYPE_CHECKING
+from .lazy import lazy_names
 
 # %% ../nbs/99_api.ipynb #3cdf059b
 _PUBLIC = dict(
@@ -22,79 +22,12 @@ _PUBLIC = dict(
      'weighting.check': 'check_weighting', 'weighting.fixed': 'FixedWeighting',
      'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
-     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting '
-         'SmoothTchebycheffWeighting',
+     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting',
+     'weighting.tchebycheff': 'TchebycheffWeighting SmoothTchebycheffWeighting',
      'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting',
      'weighting.constrained': 'LagrangianWeighting SafeRlhfWeighting',
-     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
-     'study.tasks': 'Task load_task load_dataset_task',
-     'study.policies': 'load_policy',
-     'study.run': 'ExperimentConfig Run run_experiment load_run',
-     'study.grid': 'gather',
-     'study.analysis': 'load_results',
-     'study.pages': 'make_report'}
-_HOME = {name: module for module,names in _PUBLIC.items() for name in names.split()}
-__all__ = sorted(_HOME)
-
-# %% ../nbs/99_api.ipynb #96c28809
-def _comments(source):
-    "What the comments of a source say: name at the start of a line -> comment; under `return`, that of the last line of a signature."
-    import io
-    import textwrap
-    import tokenize
-    said,first = {},{}
-    for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(source)).readline):
-        line = token.start[0]
-        if token.type==tokenize.OP and token.string==')' and line not in first:
-            first[line] = 'return'
-        if token.type==tokenize.NAME: first.setdefault(line, token.string)
-        if token.type==tokenize.COMMENT and line in first:
-            said.setdefault(first[line], token.string.lstrip('# '))
-        if first.get(line)=='return' and token.type==tokenize.NEWLINE: break
-    return said
-
-def _sections(
-    obj # A function or a class
-)->str:
-    "Its parameters and what it returns, in numpy's style; empty if nothing is said of them."
-    import inspect
-    own = vars(obj) if inspect.isclass(obj) else {}
-    fields = {name: f for name,f in own.get('__dataclass_fields__', {}).items()
-        if name in own.get('__annotations__', {})}
-    ours = [c for c in getattr(obj, '__mro__', ()) if c.__module__.startswith('mora.')
-        and '__init__' in vars(c)]
-    maker = obj if fields or not own else vars(ours[0])['__init__'] if ours else None
-    if not inspect.isfunction(maker) and not fields: return ''
-    said = _comments(inspect.getsource(maker))
-    described = {name: f.metadata.get('help') or said.get(name) for name,f in fields.items()}
-    if not fields:
-        described = {name: said.get(name) for name in inspect.signature(maker).parameters}
-    lines = [line for name,text in described.items() if text for line in (name, f'    {text}')]
-    parts = [['Parameters', '----------', *lines]] if lines else []
-    if not own and 'return' in said: parts.append(['Returns', '-------', said['return']])
-    return '\n\n'.join('\n'.join(part) for part in parts)
-
-def _with_sections(obj):
-    "Add the sections to a docstring, once."
-    doc = getattr(obj, '__doc__', None)
-    if not (isinstance(obj, type) or hasattr(obj, '__code__')) or not doc or '\n----' in doc:
-        return obj
-    try: sections = _sections(obj)
-    except (OSError, TypeError, SyntaxError): return obj # no source beside the code
-    if sections: obj.__doc__ = f'{doc}\n\n{sections}'
-    return obj
-
-# %% ../nbs/99_api.ipynb #f892eeea
-def __getattr__(name):
-    if name not in _HOME: raise AttributeError(f"module 'mora' has no attribute {name!r}")
-    try: return _with_sections(getattr(importlib.import_module(f'mora.{_HOME[name]}'), name))
-    except ModuleNotFoundError as e:
-        missing,extra = e.name.partition('.')[0],'trl' if _HOME[name] in ('trainer',
-            'live') else 'study'
-        if missing=='mora': raise
-        raise ImportError(f"mora.{name} needs {missing}: pip install 'mora-rl[{extra}]'") from e
-
-def __dir__(): return __all__
+     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting'}
+__getattr__,__dir__,__all__ = lazy_names('mora', _PUBLIC, lambda module: 'trl')
 
 # %% ../nbs/99_api.ipynb #cccfd4ee
 if TYPE_CHECKING:
@@ -103,14 +36,8 @@ if TYPE_CHECKING:
         Objective, ParetoArchive, dominates, hypervolume, hypervolume_gain, igd_plus, pareto_mask)
     from mora.rewards import AccuracyReward, ConcisenessReward, ClarityReward
     from mora.advantages import grpo, rloo, reinforce, reinforce_plus_plus, make_estimator
-    from mora.study.tasks import Task, load_task, load_dataset_task
-    from mora.study.policies import load_policy
     from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
     from mora.live import LiveView
-    from mora.study.run import ExperimentConfig, Run, run_experiment, load_run
-    from mora.study.grid import gather
-    from mora.study.results import load_results
-    from mora.study.pages import make_report
     from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting
     from mora.weighting.core import weighting_names
     from mora.weighting.check import check_weighting

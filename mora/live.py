@@ -149,14 +149,13 @@ def live_line(
 def _looks(objectives):
     "Colour and line of each objective."
     from itertools import cycle
-    # plots come after training in the list of modules: imported where drawn
-    from mora.study.plots import _OBJECTIVE_LOOKS
-    return [dict(color=c, ls=l) for _,(c,l) in zip(objectives, cycle(_OBJECTIVE_LOOKS),
+    from mora.figure_style import OBJECTIVE_LOOKS
+    return [dict(color=c, ls=l) for _,(c,l) in zip(objectives, cycle(OBJECTIVE_LOOKS),
         strict=False)]
 
 def draw_objectives(ax, history, objectives):
     "Every objective over steps, on its declared range."
-    from mora.study.plots import in_words
+    from mora.figure_style import in_words
     at,vectors = validations(history, objectives)
     for o,look,values in zip(objectives, _looks(objectives), vectors.T, strict=True):
         steps,batch = batches(history, o)
@@ -183,7 +182,7 @@ def draw_weights(ax, history, objectives):
 # %% ../nbs/32_live.ipynb #77f6ce5c
 def draw_front(ax, history, pair, objectives):
     "The validation vectors in two objectives: the archive, the edge of what it reaches in these two, dominated ones in grey."
-    from mora.study.plots import set_axis
+    from mora.figure_style import set_axis
     steps,vectors = validations(history, objectives)
     shown,(x,y) = vectors[:,[objectives.index(o) for o in pair]],pair
     kept = pareto_mask(maximised(vectors, objectives))
@@ -209,7 +208,7 @@ def live_figure(
 ): # `matplotlib.figure.Figure`
     "Objectives, weights and front of a run so far."
     from matplotlib.figure import Figure
-    from mora.study.plots import PAGE, objective_pairs, paper_style
+    from mora.figure_style import PAGE, objective_pairs, paper_style
     with paper_style():
         fig = Figure(figsize=(PAGE, 2.35), layout='constrained')
         axes = fig.subplots(1, 3)
@@ -227,7 +226,7 @@ def live_figure(
 
 def as_png(figure)->bytes: # As it is shown in a notebook
     "`figure` as an image, in the style of all figures."
-    from mora.study.plots import paper_style
+    from mora.figure_style import paper_style
     with paper_style(): figure.savefig(png := io.BytesIO(), format='png', dpi=130)
     return png.getvalue()
 

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup, escape
 from matplotlib import ticker
 from .results import study_objectives
-from .plots import COLUMN, PAGE, in_words
+from ..figure_style import COLUMN, PAGE, in_words
 from .claims import ALPHA, MEASURES, SEEDS
 _all_ = ['summary_table', 'detail_table', 'headline_table'] # public names
 

@@ -15,7 +15,7 @@ from .analysis import hypervolume_table, improvement, mark_front, seed_table
 from .results import demo_results, study_objectives, vectors, with_method
 from ..errors import ConfigError
 from ..pareto import hypervolume, maximised, normalise
-from .plots import in_words
+from ..figure_style import in_words
 from .paper_values import paper_figure
 _all_ = ['claim_pairs', 'claims_table'] # public names
 

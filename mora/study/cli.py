@@ -18,11 +18,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 from .. import __version__
+from ..weighting.names import weighting_names
 from ..errors import ConfigError, closest_name, in_one_line
 from .checks import is_main_process
 from .run import run_experiment
 from .folders import check_out, check_same, checkpoint_step, last_checkpoint
-from .settings import WEIGHTINGS, ExperimentConfig, cast, make_config, parse_yaml
+from .settings import ExperimentConfig, cast, make_config, parse_yaml
 from .settings import read_recipe, setting_name
 _all_ = ['main'] # public names
 
@@ -65,7 +66,7 @@ def add_settings(parser):
     "Give `parser` an option for every field of `ExperimentConfig`."
     for f in SETTINGS.values():
         default = f.default_factory() if f.default is MISSING else f.default
-        help = f.metadata['help'] + (f' ({", ".join(WEIGHTINGS)})' if f.name=='weighting' else '')
+        help = f.metadata['help'] + (f' ({", ".join(weighting_names())})' if f.name=='weighting' else '')
         said = help + ('' if default in (None, {}) else f' (default: {default})')
         parser.add_argument(f'--{f.name.replace("_", "-")}', default=argparse.SUPPRESS,
             metavar='VALUE',

@@ -213,7 +213,7 @@ def check_writable(
 METRICS = ['step', 'split', 'name', 'value', 'seconds'] # columns of metrics.parquet
 WRITTEN = r'config\.yaml|progress|metrics\.parquet|model|README\.md|MODEL_CARD\.md'
 PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # left by a kill
-TRASH = '.incomplete' # where the trainer makes checkpoints, and where it moves those to be removed
+TRASH = '.incomplete' # as in `mora.training.checkpoints`, which loads torch
 
 def head_of(path)->str:
     "The first characters of a text file; none if it is not a file."
@@ -307,13 +307,13 @@ def check_same(config, folder):
 
 # %% ../../nbs/study/40_folders.ipynb #8e0b8ece
 def discard(
-    path, # A checkpoint or a policy in the folder of a run
+    path, # Checkpoint or policy in the folder of a run
 ):
-    "Remove what a run wrote; a kill on the way leaves nothing under its name."
+    "Remove what a run wrote. A kill in between leaves nothing under its name."
+    from mora.training.checkpoints import discard as move_and_remove
     trash = path.parent/TRASH
     remove(trash)
-    trash.mkdir()
-    os.replace(path, trash/f'old-{path.name}')
+    move_and_remove(path, trash)
     remove(trash)
 
 def sweep(

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib import ticker
 from .results import study_objectives, vectors
 from ..pareto import hypervolume
-from .plots import COLUMN
+from ..figure_style import COLUMN
 from .paper_values import PAPER_FRONTS, PAPER_PROBLEMS
 from .claims import SEEDS
 _all_ = ['null_table'] # public names

@@ -15,7 +15,7 @@ from .results import study_objectives, vectors
 from ..errors import ConfigError
 from .folders import check_writable, write_whole
 from .grid import TRAIN, failure, read_notebook
-from .plots import in_words
+from ..figure_style import in_words
 _all_ = ['make_report', 'make_findings'] # public names
 
 # %% ../../nbs/study/52_pages.ipynb #50ac7552

@@ -7,7 +7,7 @@ __all__ = []
 
 # %% ../../nbs/study/53_paper_values.ipynb #c0f4b7d5
 import matplotlib.pyplot as plt
-from .plots import in_words
+from ..figure_style import in_words
 
 # %% ../../nbs/study/53_paper_values.ipynb #ddc8c18f
 PAPER_FRONTS = [ # table of means over Pareto points: method, algorithm, preset, then (accuracy, length, clarity) with fixed and with dynamic weights

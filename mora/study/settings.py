@@ -280,11 +280,6 @@ def setting_name(
     return closest_name(name, names, value)
 
 # %% ../../nbs/study/38_settings.ipynb #752bb17b
-WEIGHTINGS = ('ctwa', 'dvao', 'dynaopt', 'fixed', 'frontier', 'gdpo', 'gradient', 'gradnorm',
-    'gramian', 'hvo',
-    'hypervolume', 'lagrangian', 'mo_grpo', 'pama',
-    'paretopo', 'rvpo', 'safe_rlhf', 'saw', 'smooth_tchebycheff', 'tchebycheff') # for help without torch; what counts is `weighting_names()`
-
 def _refused(names, why): return dict.fromkeys(names.split(), f'nothing here: {why}')
 
 REFUSED = { # argument of TRL -> what is expected instead

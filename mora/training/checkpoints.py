@@ -32,6 +32,7 @@ class EpochSampler(torch.utils.data.Sampler):
 
 # %% ../../nbs/27_checkpoints.ipynb #fbf4ae8f
 STATE_FILE = 'mora_state.json'
+TRASH = '.incomplete' # folder of checkpoints that are being written or removed
 
 def process_file(rank:int)->str: return f'mora_process_{rank}.pt'
 
@@ -79,7 +80,7 @@ class Checkpoints:
     def _save_checkpoint(self, model, trial):
         self._check_finite()
         run_dir = Path(self._get_output_dir(trial))
-        staged = run_dir/'.incomplete'/f'{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}'
+        staged = run_dir/TRASH/f'{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}'
         self._staging = str(staged.parent)
         try:
             super()._save_checkpoint(model, trial)
@@ -180,11 +181,11 @@ def _replace_folder(source:Path, target:Path):
         if not (target/'trainer_state.json').is_file():
             raise ConfigError('output_dir', str(target),
                 'no folder of this name that is not a checkpoint')
-        _discard(target, source.parent)
+        discard(target, source.parent)
     os.replace(source, target)
     shutil.rmtree(source.parent, ignore_errors=True)
 
-def _discard(folder:Path, trash:Path):
+def discard(folder:Path, trash:Path):
     "Remove `folder` by way of `trash`, a folder that holds nothing whole."
     trash.mkdir(exist_ok=True)
     os.replace(folder, trash/f'old-{folder.name}')
@@ -196,5 +197,5 @@ def _rotate(run_dir:Path, limit, best):
     if not limit or limit<1 or len(found)<=limit: return
     kept = {found[-1], *([Path(best)] if best else [])}
     surplus = [c for c in found if c not in kept][:len(found)-max(limit, len(kept))]
-    for c in surplus: _discard(c, run_dir/'.incomplete')
-    shutil.rmtree(run_dir/'.incomplete', ignore_errors=True)
+    for c in surplus: discard(c, run_dir/TRASH)
+    shutil.rmtree(run_dir/TRASH, ignore_errors=True)
