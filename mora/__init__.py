@@ -24,8 +24,8 @@ _PUBLIC = dict(
      'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
      'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting TchebycheffWeighting '
          'SmoothTchebycheffWeighting',
-     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting '
-         'LagrangianWeighting SafeRlhfWeighting',
+     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting',
+     'weighting.constrained': 'LagrangianWeighting SafeRlhfWeighting',
      'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting',
      'study.tasks': 'Task load_task load_dataset_task',
      'study.policies': 'load_policy',
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     from mora.live import LiveView
     from mora.study.run import ExperimentConfig, Run, run_experiment, load_run
     from mora.study.grid import gather
-    from mora.study.analysis import load_results
+    from mora.study.results import load_results
     from mora.study.pages import make_report
     from mora.weighting.core import PRESETS, Exact, Sketch, Weighting, make_weighting
     from mora.weighting.core import weighting_names
@@ -119,11 +119,10 @@ if TYPE_CHECKING:
     from mora.weighting.gradient import GradientWeighting
     from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting
     from mora.weighting.normalised import DvaoWeighting
-    from mora.weighting.nonlinear import (
-        RvpoWeighting, HvoWeighting, ParetopoWeighting, TchebycheffWeighting,
-        SmoothTchebycheffWeighting)
-    from mora.weighting.adaptive import (
-        CtwaWeighting, GradnormWeighting, PamaWeighting, DynaoptWeighting, LagrangianWeighting,
-        SafeRlhfWeighting)
+    from mora.weighting.nonlinear import HvoWeighting, ParetopoWeighting, RvpoWeighting
+    from mora.weighting.tchebycheff import SmoothTchebycheffWeighting, TchebycheffWeighting
+    from mora.weighting.adaptive import CtwaWeighting, GradnormWeighting, PamaWeighting
+    from mora.weighting.adaptive import DynaoptWeighting
+    from mora.weighting.constrained import LagrangianWeighting, SafeRlhfWeighting
     from mora.weighting.gramian import GramianWeighting
     from mora.weighting.frontier import FrontierWeighting

@@ -62,7 +62,6 @@ def _unbraced(text, start):
     if len(formula)>1: return formula[0].strip()
     return ''.join(line.split(maxsplit=1)[:1])
 
-# %% ../nbs/00_answers.ipynb #6c39228b
 def _paper_box(text):
     "Content of the last box by the authors' code, or None."
     if '\\boxed ' in text: return text.rsplit('\\boxed ', 1)[1].split('$')[0]
@@ -314,7 +313,6 @@ def _tree(tokens):
         else: levels[-1].append(token)
     return levels[0] if len(levels)==1 else None
 
-# %% ../nbs/00_answers.ipynb #d37aa39f
 _TAKES    = {'\\frac': 2, '\\binom': 2, '\\sqrt': 1, '^': 1, '_': 1} # arguments that follow
 _FUNCTION = {'\\'+name for name in _FUNCTIONS}
 _GREEK    = {'\\'+name
@@ -382,7 +380,6 @@ def _mixed_number(items):
     if upper>=lower: return items
     return [('(', '\\frac', ('{', str(whole*lower + upper), '}'), ('{', str(lower), '}'), ')')]
 
-# %% ../nbs/00_answers.ipynb #6ced23c9
 def _read(
     answer:str, # LaTeX
 )->tuple: # Items: commands, numbers, letters, signs, words in quotes, and tuples of items in brackets
@@ -426,7 +423,6 @@ def _function_arguments(items):
         i = end
     return out
 
-# %% ../nbs/00_answers.ipynb #d9dff696
 _PAIRS = {('(', ')'), ('{', '}'), ('[', ']'), ('\\lfloor', '\\rfloor'), ('\\lceil', '\\rceil')}
 
 def _bracketed(item, last):
@@ -515,7 +511,6 @@ def _same_value(a, t):
     a,t = a.doit(),t.doit()
     return bool(a==t) if a.is_Rational and t.is_Rational else True
 
-# %% ../nbs/00_answers.ipynb #a3fde369
 _FLIPPED = {'>': '<', '\\ge': '\\le'}
 
 def _statements(parts, signs):
@@ -697,7 +692,6 @@ def _same_element(a, t):
     if va==[a] and vt==[t]: return False
     return all(_same(x, y) for x in va for y in vt)
 
-# %% ../nbs/00_answers.ipynb #e19aec91
 def _same_quantity(a, t):
     "True if two values with or without a unit are the same."
     (a,ua),(t,ut) = _measure(a),_measure(t)
@@ -752,7 +746,6 @@ def _same_inside(a, t):
     if [len(row) for row in a]!=[len(row) for row in t]: return False
     return all(_same(x, y) for r,s in zip(a, t) for x,y in zip(r, s))
 
-# %% ../nbs/00_answers.ipynb #6b4f386d
 _THOUSANDS = re.compile(r'(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})++(?![0-9]|,[0-9])')
 
 def _numbers_joined(answer):
@@ -815,7 +808,6 @@ def _serve():
             child,pipe = _fork(context)
         print(json.dumps([number, reply]), flush=True)
 
-# %% ../nbs/00_answers.ipynb #d76aa936
 class _Undecided(Exception): "The process died twice on a question."
 
 class _Judge:

@@ -37,7 +37,6 @@ class Objective:
         worst,best = self.range if self.direction=='max' else self.range[::-1]
         return (np.asarray(values, float)-worst) / (best-worst)
 
-# %% ../nbs/00_pareto.ipynb #af37dcb8
 def _range(r):
     "`r` as a pair of floats (low, high)."
     try: low,high = map(float, r)
@@ -63,7 +62,6 @@ def normalise(
     points = _last_axis(points, objectives)
     return np.stack([o.normalise(points[...,k]) for k,o in enumerate(objectives)], -1)
 
-# %% ../nbs/00_pareto.ipynb #df4e2998
 def _last_axis(points, objectives):
     "`points` as floats, after checking that the last axis holds one value an objective."
     points = np.asarray(points, float)

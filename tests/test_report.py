@@ -13,9 +13,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import mora.study.plots
 from mora.errors import ConfigError
-from mora.study.analysis import demo_results, load_results, study_objectives
-from mora.study.claims import claim_pairs, claims_table, detail_table, headline_table
-from mora.study.claims import in_short, summary_table, table_to_html
+from mora.study.results import demo_results, load_results, study_objectives
+from mora.study.claims import claim_pairs, claims_table
+from mora.study.claim_tables import detail_table, headline_table
+from mora.study.claim_tables import in_short, summary_table, table_to_html
 from mora.study.cli import main
 from mora.study.grid import read_notebook
 from mora.study.pages import REPORT, check_study, left_out, make_report, output_html, render_page

@@ -18,7 +18,8 @@ import pytest
 import yaml
 import mora.study.grid
 import mora.weighting
-from mora.study.analysis import BASE, demo_results
+from mora.study.analysis import BASE
+from mora.study.results import demo_results
 from mora.errors import ConfigError
 from mora.study.run import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
 from mora.study.grid import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs

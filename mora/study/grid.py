@@ -51,7 +51,6 @@ def check_lists(
             raise ConfigError(name, values, 'a list of at least one value')
     return value
 
-# %% ../../nbs/study/41_grid.ipynb #fa4f781a
 # what runs execute, unless a grid says otherwise
 TRAIN = Path(__file__ if '__file__' in globals()
     else os.path.abspath('../../mora/study/grid.py')).parents[2]/'nbs'/'experiments'/'train.ipynb'
@@ -94,7 +93,6 @@ def read_grid(
         said['shared'] = recipe | check_mapping('shared', said.get('shared', {}))
     return Grid(path.stem, Path(os.path.abspath(notebook)), **said)
 
-# %% ../../nbs/study/41_grid.ipynb #bd96da65
 def find_grid(
     name # A path, or a bare name such as "quick"
 )->Path:
@@ -118,7 +116,6 @@ def spelled_out(
     named = [w for b in grid.blocks for w in b.get('weighting', [])]
     return block | {'weighting': [w for w in weighting_names() if w not in named]}
 
-# %% ../../nbs/study/41_grid.ipynb #9defa5ed
 MOST_RUNS = 10_000 # of a study: its checks alone take minutes then
 
 def products(
@@ -177,7 +174,6 @@ class Job:
     @property
     def finished(self): return is_finished(self.folder) and self.executed.exists()
 
-# %% ../../nbs/study/41_grid.ipynb #17ee0930
 def read_notebook(
     path # Of a notebook
 ): # `NotebookNode`
@@ -207,7 +203,6 @@ def check_notebook(
             raise ConfigError('notebook', str(notebook),
                 f'a cell tagged parameters that has {name}')
 
-# %% ../../nbs/study/41_grid.ipynb #72809943
 def check_run(
     config, # `ExperimentConfig`
     folder, # Where the run is kept
@@ -396,7 +391,6 @@ def execute(
     except Exception as error: return failure(error)
     return wrong
 
-# %% ../../nbs/study/41_grid.ipynb #1ba8de0a
 def attempt(
     job # `Job`
 )->tuple: # (status of the `Outcome`, its note)
@@ -485,7 +479,6 @@ def prepare(job):
     job.begun = checkpoint_step(last) if last else 0
     return job
 
-# %% ../../nbs/study/41_grid.ipynb #920a1e4c
 def run_jobs(jobs, workers, each=each_outcome):
     "Run `jobs` under one bar, a line for each that ends; the list of `Outcome`s."
     from tqdm import tqdm
@@ -502,7 +495,6 @@ def run_jobs(jobs, workers, each=each_outcome):
         tick()
     return ended
 
-# %% ../../nbs/study/41_grid.ipynb #c257ce05
 WORKER_ENVIRONMENT = dict(
     OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', # workers share the cores by runs, not by threads
     HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_PROGRESS_BARS='1',

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .analysis import find_results, load_results, rewarded_objectives
-from .analysis import study_objectives, vectors
+from .results import find_results, load_results, rewarded_objectives
+from .results import study_objectives, vectors
 from ..errors import ConfigError
 from .folders import check_writable, write_whole
 from .grid import TRAIN, failure, read_notebook

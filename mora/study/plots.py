@@ -16,9 +16,9 @@ import moocore
 import numpy as np
 import pandas as pd
 from matplotlib import ticker
-from .analysis import (BASE, BY_PRESET, METHODS, MIN_SEEDS, hypervolume_table,
-    hypervolumes, initial_point, iqm, mark_front,
-    seed_table, study_objectives, vectors, with_method)
+from .analysis import BASE, BY_PRESET, MIN_SEEDS, hypervolume_table, hypervolumes
+from .analysis import initial_point, iqm, mark_front, seed_table
+from .results import METHODS, study_objectives, vectors, with_method
 from ..pareto import maximised
 _all_ = ['STYLE', 'in_words', 'plot_front', 'pareto_fronts', 'preset_fronts', 'learning_curves',
     'weights_and_gradients', 'plot_leaderboard', 'study_figures', 'save_figure'] # public names
@@ -41,7 +41,6 @@ def paper_style():
     "The style of all figures, undone on leaving."
     return mpl.rc_context(STYLE | {'text.parse_math':False}) # a name may hold a dollar sign
 
-# %% ../../nbs/study/51_plots.ipynb #97fd35b3
 # Okabe and Ito's palette (blue, orange, green, purple, vermilion, sky, black) with neighbours far apart in lightness
 _COLORS  = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#000000']
 _MARKERS = 'osD^vPX'
@@ -59,7 +58,6 @@ def method_styles(
     return {n:dict(color=c, marker=m, linestyle=l, lw=_WIDTHS[min(i, 2)], ms=_SIZES[min(i, 2)])
             for i,(n,(c,m,l)) in enumerate(zip(names, looks, strict=False)) if n in set(methods)}
 
-# %% ../../nbs/study/51_plots.ipynb #382ad04d
 _WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based',
     'best-fixed':'Best fixed weights',
           'hypervolume-effective':'Hypervolume, effective', 'gradient-anchor':'Gradient, anchored',
@@ -113,7 +111,6 @@ class _Readable(ticker.Locator):
             if len(ticks)>=3: return ticks
         return ticker.MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
 
-# %% ../../nbs/study/51_plots.ipynb #63fb1c25
 def plot_front(
     points,       # Objective vectors from `analysis.vectors`
     x, y,         # Two `Objective`s
@@ -154,7 +151,6 @@ def zoom_limits(
     return ((float(np.exp(low)), float(np.exp(high))) if objective.measure=='length'
         else (float(low), float(high)))
 
-# %% ../../nbs/study/51_plots.ipynb #db95fb33
 def _grid(rows, cols, columns, height, by_column=False):
     "A figure and its rows x cols panels; with fewer `columns` than that the panels are folded, row by row or column by column."
     n = rows*cols
@@ -179,7 +175,6 @@ def _legend(fig, axes, ncols=4):
     if found:
         fig.legend(found.values(), found, loc='outside upper center', ncols=min(ncols, len(found)))
 
-# %% ../../nbs/study/51_plots.ipynb #4359bd39
 def objective_pairs(
     objectives, # K objectives
 )->list: # Pairs (x, y)
@@ -280,7 +275,6 @@ def plot_attainment(
     set_axis(ax, 'y', y)
     return ax
 
-# %% ../../nbs/study/51_plots.ipynb #fda51a4e
 def _closer(points, objective, objectives):
     "As `zoom_limits`; where all fronts reach the same rate, a little below it."
     limits = zoom_limits(points, objective, objectives)
@@ -360,7 +354,6 @@ def plot_parallel(
             zorder=3, label=in_words(method))
     return _parallel_axes(ax, objectives, ends)
 
-# %% ../../nbs/study/51_plots.ipynb #01ddfb29
 def _parallel_axes(ax, objectives, ends):
     "One vertical axis an objective, its ends in natural units."
     for i,(o,(worst,best)) in enumerate(zip(objectives, ends, strict=True)):
@@ -546,7 +539,6 @@ def plot_by_name(
     ax.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     return ax
 
-# %% ../../nbs/study/51_plots.ipynb #810714df
 def metric_names(
     objectives, # K objectives
 )->dict: # part -> {metric name: words}
@@ -557,7 +549,6 @@ def metric_names(
             'influence':{f'gradients/influence/{n}':in_words(n) for n in names},
             'conflict': {f'conflict/{a}_{b}':f'{in_words(a)} and {b}' for a,b in pairs}}
 
-# %% ../../nbs/study/51_plots.ipynb #32c32b3f
 _PARTS = {'weights':'Weight', 'influence':'Influence (inner product\nwith all gradients)',
     'conflict':'Cosine of two gradients\n← conflict'}
 

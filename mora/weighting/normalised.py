@@ -45,7 +45,6 @@ def normalise_then_sum(
     "Weighted sum of the group scores."
     return weighted_sum(group_scores(rewards, num_generations), weights)
 
-# %% ../../nbs/13_weighting_normalised.ipynb #e5ff0f53
 class GdpoWeighting(Weighting):
     """Group scores of each objective, weighted, summed and whitened over the batch.
 
@@ -99,7 +98,6 @@ def variation_weights(
     cv = (nanstd(x, dim=0) / (x.nanmean(0).abs() + 1e-8)).nan_to_num(nan=0.).numpy()
     return cv/cv.sum() if cv.sum()>1e-6 else np.full(len(cv), 1/len(cv))
 
-# %% ../../nbs/13_weighting_normalised.ipynb #67623cec
 def finite_numbers(
     field:str, # Name of the setting
     values,    # What was given
@@ -111,7 +109,6 @@ def finite_numbers(
     if array.shape==(K,) and np.isfinite(array).all(): return array
     raise ConfigError(field, values, f'{K} finite numbers, one for each objective')
 
-# %% ../../nbs/13_weighting_normalised.ipynb #fcabd372
 class SawWeighting(Weighting):
     """Weights in proportion to the coefficients of variation of the rewards.
 
@@ -159,7 +156,6 @@ def variance_adaptive(
     advantages = torch.where(deviation>1e-6, (b*centred).nansum(2)/deviation, 0.)
     return advantages.view(-1).to(as_floats(rewards))
 
-# %% ../../nbs/13_weighting_normalised.ipynb #a71c72d5
 class DvaoWeighting(Weighting):
     """Group scores, weighted by the deviation of each objective in the group.
 
