@@ -80,7 +80,6 @@ GRIDS = {  # grid file -> what its one line must say
     "axes: {wieghting: [fixed]}": ["wieghting: got 'fixed'", "weighting"],
     "axes: {learning_rat: [0.001]}": ["learning_rat: got 0.001", "learning_rate"],
     "axes: {seed: [0]}\nblocks: [{seed: [1]}]": ["seed: got [1]", "among the axes"],
-    "axes: {learning_rate: [0.001, 0.002]}": ["label: got None", "the two runs called"],
     f"axes: {{seed: &n {list(range(1, 101))}, max_steps: *n, num_generations: *n}}": ["grid: got 'g'", f"at most {MOST_RUNS} runs, not 1000000"],
     "shared: [1]": ["shared: got [1]", "a mapping"],
     "shared: null": ["shared: got None", "a mapping"],

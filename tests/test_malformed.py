@@ -251,7 +251,7 @@ GRIDS = {  # grid file -> (field, a part of the line)
     "config empty": ("config: file", "config", ""),
     "remote code": ("shared: {model_init_kwargs: {trust_remote_code: true}}", "trust_remote_code", "flag"),
     "option refused": ("shared: {logging_steps: 5}", "logging_steps", "every step"),
-    "two runs of one name": ("axes: {temperature: [1, 2]}", "label", "different label"),
+    "two runs of one name": ("axes: {label: [A, a]}", "label", "different label"),
     "too many runs": (f"axes: {{seed: &a {list(range(1, 200))}, max_steps: *a}}", "grid", "at most 10000 runs"),
 }
 

@@ -19,7 +19,8 @@ import yaml
 import mora.study.grid
 import mora.weighting
 from mora.study.analysis import BASE
-from mora.study.results import demo_results
+from mora.figure_style import in_words
+from mora.study.results import demo_results, load_results, with_method
 from mora.errors import ConfigError
 from mora.study.run import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment, save_config, tidy
 from mora.study.grid import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid, run_job, run_jobs
@@ -303,3 +304,19 @@ def test_a_folder_with_a_broken_config_is_one_line(content, tmp_path):
     grid = read_grid(find_grid('quick'))
     with pytest.raises(ConfigError) as error: make_jobs(grid, [ExperimentConfig()], tmp_path/'runs')
     assert '\n' not in str(error.value) and [p.name for p in run.iterdir()]==['config.yaml']
+
+
+def test_any_setting_can_be_an_axis(tmp_path):
+    "A grid over learning rates runs, and its report draws each rate as a method, with no edit elsewhere."
+    grid = dict(shared=TINY | dict(max_steps=2), axes=dict(learning_rate=[1e-4, 2e-4], seed=[0]))
+    (tmp_path/'rates.yaml').write_text(yaml.safe_dump(grid))
+    study = start('study', tmp_path/'rates.yaml', '--out', tmp_path/'rates')
+    text = study.communicate(timeout=300)[0]
+    assert study.returncode==0, text
+    names = [f'fixed-learning_rate-{rate}' for rate in ('0.0001', '0.0002')]
+    assert with_method(load_results(tmp_path/'rates')).method.unique().tolist()==names
+    report = start('report', tmp_path/'rates', '--figures', tmp_path/'figures')
+    text = report.communicate(timeout=300)[0]
+    assert report.returncode==0, text
+    page = (tmp_path/'figures'/'rates_report.html').read_text()
+    assert all(in_words(name).split('-')[0] in page for name in names) and (tmp_path/'figures'/'rates_pareto_fronts.png').exists()

@@ -200,7 +200,7 @@ class ExperimentConfig:
     algorithm:str = setting('grpo',
         'advantage estimator: grpo, rloo, reinforce or reinforce_plus_plus')
     weighting:str = setting('fixed',
-        'rule that sets the weights: fixed, hypervolume, gradient, or another one in mora.weighting')
+        'rule that sets the weights: fixed, hypervolume, gradient, or another in mora.weighting')
     weighting_options:dict = setting({}, 'options of the weighting, e.g. {mode: effective}')
     label:str|None = setting(None,
         'name of the weighting in tables and plots, to tell options apart')
@@ -214,8 +214,7 @@ class ExperimentConfig:
         most=10**6)
     gradient_accumulation_steps:int = setting(1, 'passes per optimizer step', least=1, most=10**6)
     steps_per_generation:int|None = setting(None,
-        'passes per batch of completions. Default: gradient_accumulation_steps, one optimizer step per batch',
-        least=1, most=10**6)
+        'passes per batch of completions. Default: one optimizer step', least=1, most=10**6)
     learning_rate:float = setting(2e-4, 'learning rate of AdamW', above=0, most=10)
     lr_scheduler_type:str = setting('constant',
         'learning rate schedule: constant, linear, cosine or polynomial')
@@ -224,7 +223,7 @@ class ExperimentConfig:
     max_completion_length:int|None = setting(None,
         'largest number of tokens of a completion. Default: that of the task', least=1, most=10**6)
     eval_steps:int|None = setting(None,
-        'steps between validations. Default: 1 if the weighting uses validation, otherwise test_steps', least=1,
+        'steps between validations. Default: 1 if the weighting uses them, otherwise test_steps', least=1,
         most=10**7)
     test_steps:int = setting(5, 'steps between tests of the policy', least=1, most=10**7)
     validation_size:int|None = setting(None, 'prompts for validation. Default: that of the task',
@@ -239,14 +238,11 @@ class ExperimentConfig:
     threads:int = setting(1, 'CPU threads of torch. Another number rounds differently', least=1,
         most=256)
     rewards:list|None = setting(None,
-        'one reward per objective, in the order of the weights: accuracy, conciseness, clarity, or '
-        'module:function. Default: these three')
+        'one per objective, in the order of the weights: accuracy, conciseness, clarity, or module:function')
     chat:bool = setting(False, "put prompts into the model's chat template as user messages")
     lora:dict = setting({},
-        'adapter to train: arguments of peft.LoraConfig, e.g. {r: 16, target_modules: all-linear}. '
-        'Default: train all parameters')
-    trainer_options:dict = setting({},
-        'further arguments of MultiObjectiveConfig, e.g. {use_vllm: true}. Each may also be given as a setting')
+        'adapter to train: arguments of peft.LoraConfig, e.g. {r: 16}. Default: train all parameters')
+    trainer_options:dict = setting({}, 'further arguments of MultiObjectiveConfig, e.g. {use_vllm: true}')
 
     def __post_init__(self):
         for f in fields(self): setattr(self, f.name, cast(f.name, getattr(self, f.name), f.type))
@@ -404,10 +400,12 @@ def make_config(
 
 # %% ../../nbs/study/38_settings.ipynb #4925a534
 def preset_name(
-    preset, # Name or list of weights
+    preset # Name, list of weights, or the value of another setting
 )->str:
-    "The preset's name, or its weights as text that a file name can hold."
-    return preset if isinstance(preset, str) else '_'.join(f'{w:g}' for w in preset)
+    "Return a value as text for a file name. A list of weights becomes its numbers."
+    if isinstance(preset, list): return '_'.join(f'{w:g}' if isinstance(w, float) else str(w) for w in preset)
+    if isinstance(preset, dict): return '_'.join(f'{k}_{preset_name(v)}' for k,v in preset.items()) or 'none'
+    return preset if isinstance(preset, str) else f'{preset:g}' if isinstance(preset, float) else str(preset)
 
 # bytes of the name of a run; most file systems take 255, and files of other programs are named after it
 LONGEST_NAME = 120
