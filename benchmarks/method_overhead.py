@@ -4,10 +4,13 @@
     python benchmarks/method_overhead.py --methods frontier gdpo --steps 20
 
 Two figures a method. `own`: time inside the weighting itself (all its observations and the advantages), less that of
-fixed weights, as a share of a fixed step: exact to a few microseconds, and the whole cost of a method that needs nothing
-but rewards. `whole`: ratio of whole steps to fixed weights step by step (median), which also holds what the trainer does
+fixed weights, as a share of a fixed step: exact to a few microseconds, and the whole cost of a method that
+needs nothing
+but rewards. `whole`: ratio of whole steps to fixed weights step by step (median), which also holds what the
+trainer does
 for a method that needs a Gramian or log-ratios; two runs of the same method differ by some 3% in it. Validation is not
-in either: it costs one greedy pass over the held-out prompts each time (in the leaderboard's last column it is included).
+in either: it costs one greedy pass over the held-out prompts each time (in the leaderboard's last column it is
+included).
 """
 import argparse
 import os
@@ -17,14 +20,17 @@ from types import SimpleNamespace
 
 import pandas as pd
 import torch
-from step_time import WORKER_ENVIRONMENT, MultiObjectiveConfig, MultiObjectiveTrainer, PrinterCallback, Stopwatch, Turns, settings_of, silence, take_turns
+from step_time import WORKER_ENVIRONMENT, MultiObjectiveConfig, MultiObjectiveTrainer, PrinterCallback
+from step_time import Stopwatch, Turns, settings_of, silence, take_turns
 
 from mora.study.folders import write_whole
 from mora.weighting.core import make_weighting, weighting_names
 
 # what the leaderboard runs under a label of its own, or with other than default options
-OPTIONS = {"gradnorm": ("gradnorm", dict(gradients="sketch")), "gradient-anchor": ("gradient", dict(anchor=0.05, gradients="sketch")),
-           "gramian-upgrad": ("gramian", dict(method="upgrad", gradients="sketch")), "gramian-mgda": ("gramian", dict(method="mgda", gradients="sketch"))}
+OPTIONS = {"gradnorm": ("gradnorm", dict(gradients="sketch")),
+    "gradient-anchor": ("gradient", dict(anchor=0.05, gradients="sketch")),
+           "gramian-upgrad": ("gramian", dict(method="upgrad", gradients="sketch")),
+           "gramian-mgda": ("gramian", dict(method="mgda", gradients="sketch"))}
 CALLS = ["observe_rewards", "observe_values", "observe_gramian", "observe_reference", "observe_update", "advantages"]
 
 
@@ -58,7 +64,8 @@ def make_trainer(name, args, spent):
     "A trainer of a fresh policy under the weighting called so."
     weighting = weighting_of(name)
     model, rewards, settings, common = settings_of("64", 3, args)
-    if "validation" in weighting.needs:  # held-out prompts must be there; they are looked at before the first step alone
+    # held-out prompts must be there; they are looked at before the first step alone
+    if "validation" in weighting.needs:
         common |= dict(eval_dataset=common["train_dataset"].select(range(2)))
         settings |= dict(eval_strategy="steps", eval_steps=10**6)
     trainer = MultiObjectiveTrainer(model, rewards, MultiObjectiveConfig(**settings), weighting=weighting, **common)
@@ -81,7 +88,8 @@ def measure(names, args):
         trainers.append(trainer)
         own.append(spent)
     take_turns(trainers, turns)
-    return pd.concat(pd.DataFrame(dict(method=n, step=range(len(w.rows)), whole=[r[0] for r in w.rows], own=s[: len(w.rows)])).iloc[args.warmup:] for n, w, s in zip(names, watches, own, strict=True))
+    return pd.concat(pd.DataFrame(dict(method=n, step=range(len(w.rows)), whole=[r[0] for r in w.rows],
+        own=s[: len(w.rows)])).iloc[args.warmup:] for n, w, s in zip(names, watches, own, strict=True))
 
 
 def summary(rows):
@@ -91,7 +99,8 @@ def summary(rows):
     out = []
     for name in rows.method.unique():
         needs = weighting_of(name).needs
-        out.append(dict(method=name, needs=", ".join(sorted(needs)), whole_min_s=by[name].min(), whole_median_s=by[name].median(), whole_ratio=(by[name] / by["fixed"]).median(),
+        out.append(dict(method=name, needs=", ".join(sorted(needs)), whole_min_s=by[name].min(),
+            whole_median_s=by[name].median(), whole_ratio=(by[name] / by["fixed"]).median(),
                         own_ms=1e3 * own[name], own_share=(own[name] - own["fixed"]) / by["fixed"].median()))
     return pd.DataFrame(out)
 
@@ -107,7 +116,8 @@ def main():
         os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)
     torch.set_num_threads(1)
     silence()
-    known = [*(n for n in weighting_names() if n not in ("fixed", "gramian")), *(n for n in OPTIONS if n != "gradnorm")]
+    known = [*(n for n in weighting_names() if n not in ("fixed", "gramian")),
+        *(n for n in OPTIONS if n != "gradnorm")]
     names = ["fixed", "fixed again", *(args.methods or known)]
     table = summary(measure(names, SimpleNamespace(**vars(args), device="cpu", prompts=16, tokens=48)))
     print(table.round(4).to_string(index=False))

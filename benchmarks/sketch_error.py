@@ -22,7 +22,8 @@ from tqdm import tqdm
 from trl.trainer.utils import split_tensor_dict
 
 from mora.study.run import ExperimentConfig, make_trainer, run_task
-from mora.gradients import GradientSketch, clip_gramian, gramian, objective_jacobian, sketched_gradients, watched_modules, without_zeros
+from mora.gradients import GradientSketch, clip_gramian, gramian, objective_jacobian, sketched_gradients
+from mora.gradients import watched_modules, without_zeros
 from mora.trainer import MultiObjectiveTrainer
 from mora.training.evidence import trainable
 
@@ -31,12 +32,14 @@ class ListeningTrainer(MultiObjectiveTrainer):
     "Trains by the exact Gramian while sketches of every rank and draw listen."
 
     def listen(self, ranks, draws):
-        self.listeners = {(rank, draw): GradientSketch(self.model, rank=rank, seed=draw) for rank in ranks for draw in range(draws)}
+        self.listeners = {(rank, draw): GradientSketch(self.model, rank=rank, seed=draw) for rank in ranks
+            for draw in range(draws)}
         self.watched = {f"{name}.weight" for name in watched_modules(self.model)}
         self.rows = []
 
     def keep(self, how, matrix, rank=0, draw=0):
-        entries = {f"{a}_{b}": matrix[i, j].item() for i, a in enumerate(self.reward_func_names) for j, b in enumerate(self.reward_func_names) if i <= j}
+        entries = {f"{a}_{b}": matrix[i, j].item() for i, a in enumerate(self.reward_func_names)
+            for j, b in enumerate(self.reward_func_names) if i <= j}
         self.rows.append(dict(step=self.state.global_step, how=how, rank=rank, draw=draw, **entries))
 
     def exact_gramian(self, output, advantages, layers):
@@ -76,7 +79,8 @@ class ListeningTrainer(MultiObjectiveTrainer):
 
 def run(seed, args):
     "Rows of one run."
-    config = ExperimentConfig(weighting="gradient", seed=seed, max_steps=args.steps, test_steps=args.steps, test_size=20, validation_size=20)
+    config = ExperimentConfig(weighting="gradient", seed=seed, max_steps=args.steps, test_steps=args.steps,
+        test_size=20, validation_size=20)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(config, run_task(config), folder)
         trainer.__class__ = ListeningTrainer

@@ -1,6 +1,6 @@
 """Step time of stock TRL and of mora's ways to weigh K objectives, interleaved step by step in one process.
 
-    python benchmarks/step_time.py                              the committed table: embedded policy with K = 2, 3, 5, and wider ones
+    python benchmarks/step_time.py               the committed table: embedded policy with K = 2, 3, 5, and wider ones
     python benchmarks/step_time.py --widths 64 --objectives 3 --steps 40
     python benchmarks/step_time.py --device cuda --qwen3 0.6B   a Qwen3-shaped model with random weights, bf16
 
@@ -121,8 +121,10 @@ def policy(size, device):
     tokenizer = make_tokenizer()
     if size in QWEN3:
         d, layers, heads, kv, ff = QWEN3[size]
-        config = Qwen3Config(vocab_size=151936, hidden_size=d, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, head_dim=128,
-                             intermediate_size=ff, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
+        config = Qwen3Config(vocab_size=151936, hidden_size=d, num_hidden_layers=layers, num_attention_heads=heads,
+            num_key_value_heads=kv, head_dim=128,
+                             intermediate_size=ff, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
+                             pad_token_id=tokenizer.pad_token_id, bos_token_id=None)
         with torch.device(device):
             return Qwen3ForCausalLM(config).to(torch.bfloat16), tokenizer
     return make_policy(tokenizer, seed=0, width=int(size), ff=int(int(size) * 2.625)), tokenizer
@@ -133,12 +135,15 @@ def settings_of(size, k, args):
     model, tokenizer = policy(size, args.device)
     gpu = args.device == "cuda"
     settings = dict(
-        output_dir=tempfile.mkdtemp(), max_steps=args.steps + args.warmup, per_device_train_batch_size=args.prompts * 8, num_generations=8, learning_rate=1e-6,
-        max_completion_length=args.tokens, generation_kwargs={"min_new_tokens": args.tokens}, logging_steps=10**6, report_to="none", save_strategy="no",
+        output_dir=tempfile.mkdtemp(), max_steps=args.steps + args.warmup,
+        per_device_train_batch_size=args.prompts * 8, num_generations=8, learning_rate=1e-6,
+        max_completion_length=args.tokens, generation_kwargs={"min_new_tokens": args.tokens}, logging_steps=10**6,
+        report_to="none", save_strategy="no",
         disable_tqdm=True, bf16=gpu, gradient_checkpointing=False, use_cpu=not gpu,
     )
     prompts = load_task("embedded", train_size=args.prompts * 4, validation_size=1, test_size=1).train["prompt"]
-    return model, rewards(k), settings, dict(train_dataset=Dataset.from_dict({"prompt": list(prompts)}), processing_class=tokenizer)
+    return model, rewards(k), settings, dict(train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
+        processing_class=tokenizer)
 
 
 def make_trainer(variant, size, k, args):
@@ -146,7 +151,8 @@ def make_trainer(variant, size, k, args):
     model, reward_funcs, settings, common = settings_of(size, k, args)
     if variant == "trl":
         return GRPOTrainer(model, reward_funcs, GRPOConfig(**settings, reward_weights=[1 / k] * k), **common)
-    weighting = FixedWeighting() if variant == "fixed" else GradientWeighting(gradients="sketch" if variant == "sketch" else "exact")
+    weighting = (FixedWeighting() if variant == "fixed"
+        else GradientWeighting(gradients="sketch" if variant == "sketch" else "exact"))
     kind = KPassTrainer if variant == "k-pass" else MultiObjectiveTrainer
     return kind(model, reward_funcs, MultiObjectiveConfig(**settings), weighting=weighting, **common)
 
@@ -180,7 +186,8 @@ def measure(variants, size, k, args):
         watches.append(watch)
         trainers.append(trainer)
     take_turns(trainers, turns)
-    return pd.concat(pd.DataFrame(w.rows[args.warmup:], columns=["whole", "training"]).assign(variant=v, step=range(len(w.rows) - args.warmup)) for v, w in zip(variants, watches, strict=True))
+    return pd.concat(pd.DataFrame(w.rows[args.warmup:], columns=["whole", "training"]).assign(variant=v,
+        step=range(len(w.rows) - args.warmup)) for v, w in zip(variants, watches, strict=True))
 
 
 def silence():
@@ -192,14 +199,16 @@ def silence():
 
 def peak_memory(variant, size, k, args):
     "Peak memory in MiB of a process that takes three steps of one variant."
-    command = [sys.executable, __file__, "--memory-of", variant, "--widths", str(size), "--objectives", str(k), "--device", args.device, "--prompts", str(args.prompts), "--tokens", str(args.tokens)]
+    command = [sys.executable, __file__, "--memory-of", variant, "--widths", str(size), "--objectives", str(k),
+        "--device", args.device, "--prompts", str(args.prompts), "--tokens", str(args.tokens)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak_resident():
     "Peak resident memory of this process in MiB; `ru_maxrss` would count the parent's from before exec."
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")).split()[1]) / 2**10
 
 
 def memory_of(args):
@@ -218,7 +227,8 @@ def summary(rows):
     fixed = rows[rows.variant == "fixed"].set_index("step")
     for variant, r in rows.groupby("variant", sort=False):
         r = r.set_index("step")
-        out.append(dict(variant=variant, **{f"{part}_{what}": f(r[part]) for part in ("whole", "training") for what, f in (("min_s", min), ("median_s", lambda x: x.median()))},
+        out.append(dict(variant=variant, **{f"{part}_{what}": f(r[part]) for part in ("whole", "training")
+            for what, f in (("min_s", min), ("median_s", lambda x: x.median()))},
                         **{f"{part}_ratio": (r[part] / fixed[part]).median() for part in ("whole", "training")}))
     return pd.DataFrame(out)
 
@@ -231,7 +241,8 @@ def draw(table, path):
     import matplotlib.pyplot as plt
 
     size, k = table["size"].iloc[0], table.objectives.iloc[0]
-    panels = [(table[table["size"] == size], "objectives", f"objectives K (width {size})"), (table[table.objectives == k], "size", f"width of the policy (K = {k})")]
+    panels = [(table[table["size"] == size], "objectives", f"objectives K (width {size})"),
+        (table[table.objectives == k], "size", f"width of the policy (K = {k})")]
     fig, axes = plt.subplots(1, 2, figsize=(6.2, 2.6), sharey=True)
     for ax, (part, x, label) in zip(axes, panels, strict=True):
         for variant, mark in {"trl": "k.:", "sketch": "o-", "exact": "s--", "k-pass": "^-."}.items():
@@ -250,7 +261,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", nargs="+", default=["64", "128"], help="widths of the embedded policy")
     parser.add_argument("--qwen3", nargs="+", choices=QWEN3, default=[], help="Qwen3-shaped models instead")
-    parser.add_argument("--objectives", nargs="+", type=int, default=[3, 2, 5], help="numbers of objectives K; all of them at the first size, the first at the others")
+    parser.add_argument("--objectives", nargs="+", type=int, default=[3, 2, 5],
+        help="numbers of objectives K; all of them at the first size, the first at the others")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--steps", type=int, default=20, help="timed steps of each variant")
     parser.add_argument("--warmup", type=int, default=2, help="steps before")
@@ -258,10 +270,12 @@ def main():
     parser.add_argument("--tokens", type=int, default=48, help="tokens of every completion")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", default="data/step_time.csv", help="table; the picture goes to figures/step_time.png if this is the default")
+    parser.add_argument("--out", default="data/step_time.csv",
+        help="table; the picture goes to figures/step_time.png if this is the default")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not WORKER_ENVIRONMENT.keys() <= os.environ.keys():  # as a study runs its workers; malloc reads it when a process starts
+    # as a study runs its workers; malloc reads it when a process starts
+    if not WORKER_ENVIRONMENT.keys() <= os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.argv], WORKER_ENVIRONMENT | os.environ)
     torch.set_num_threads(args.threads)
     silence()

@@ -104,7 +104,7 @@ def rloo(
     rewards:Tensor,      # Shape (B*G,) or (B*G, K)
     num_generations:int, # G, completions a prompt
     lengths=None,        # Not used
-    penalty=None,        # Taken from every reward before the baseline, shape (B*G,): TRL's RLOO takes beta times the KL divergence
+    penalty=None,        # Subtracted from the rewards, shape (B*G,). TRL's RLOO uses beta times the KL
 )->Tensor: # Same shape as `rewards`
     "Leave-one-out advantages, bit-equal to TRL's `RLOOTrainer`."
     if penalty is not None: rewards = rewards - penalty

@@ -329,7 +329,7 @@ def _argument(item, command):
         else (item[0], *_arguments(item[1:-1]), item[-1]))
 
 def _shown(item, before):
-    "Items for braces that are no argument: they do not show, but a function or an unknown command applies to all of them."
+    "Split braces that are no argument. They do not show, but a function or an unknown command applies to all in them."
     inside = _arguments(item[1:-1])
     if before in _FUNCTION: return [('(', *inside, ')')]
     unknown = isinstance(before, str) and before.startswith('\\') and before not in _SYMBOLS

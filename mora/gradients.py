@@ -97,7 +97,7 @@ def watched_modules(
     model,       # Any torch module
     layers=None, # As `layer_filter`, by the weights' names
 )->dict: # {name: nn.Linear}
-    "Linear modules whose weights are trained, a LoRA adapter's among them; the output head is left out: TRL fuses it with the loss."
+    "Return the trained Linear modules, without the output head, which TRL fuses with the loss."
     head = model.get_output_embeddings() if hasattr(model, 'get_output_embeddings') else None
     # with LoRA's modules_to_save, the copy that is trained lies inside
     left_out = set(head.modules()) if head is not None else ()
@@ -109,7 +109,7 @@ def watched_modules(
 
 # %% ../nbs/03_gradients.ipynb #9186b4a1
 class GradientSketch:
-    "Random two-sided projection of every sample's gradient in every watched Linear layer, taken during one backward pass."
+    "Random projections of the gradient of every sample in the watched Linear layers, from one backward pass."
     def __init__(self,
         model,       # Its watched modules: see `watched_modules`
         layers=None, # Which of them; None: all
@@ -175,7 +175,7 @@ def without_zeros(
     combined:torch.Tensor,   # (b,) advantages that training is about to use
     objectives:torch.Tensor, # (b, K) advantages of each objective alone
 )->torch.Tensor: # (b,)
-    "`combined` with magnitudes of at least 2^-20 wherever an objective speaks, so that its gradient can be told from the backward pass."
+    "Return `combined` with magnitudes of at least 2^-20 wherever an objective has an advantage."
     lost = (combined.abs()<SMALLEST) & (objectives!=0).any(1)
     return torch.where(lost, torch.where(combined<0, -SMALLEST, SMALLEST), combined)
 

@@ -181,7 +181,7 @@ def draw_weights(ax, history, objectives):
 
 # %% ../nbs/32_live.ipynb #77f6ce5c
 def draw_front(ax, history, pair, objectives):
-    "The validation vectors in two objectives: the archive, the edge of what it reaches in these two, dominated ones in grey."
+    "Draw the validation vectors in two objectives: the archive, its edge, and dominated vectors in grey."
     from mora.figure_style import set_axis
     steps,vectors = validations(history, objectives)
     shown,(x,y) = vectors[:,[objectives.index(o) for o in pair]],pair

@@ -113,7 +113,7 @@ def hypervolume(
     points,    # Objective vectors, shape (N, K), larger is better
     reference, # Reference point, shape (K,)
 )->float: # Volume in the product of the objectives' units
-    "Volume dominated by `points` and bounded below by `reference`. Points with a NaN or infinite coordinate are left out."
+    "Return the volume that `points` dominate above `reference`. Points that are not finite are left out."
     r = _reference(reference)
     points = _rows(points, len(r))
     points = points[np.isfinite(points).all(1) & (points>r).all(1)]

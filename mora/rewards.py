@@ -22,7 +22,8 @@ from .errors import ConfigError, one_of
 from .pareto import Objective
 
 
-_all_ = ['AccuracyReward', 'ConcisenessReward', 'ClarityReward', 'objective_of', 'find_reward', 'is_clear'] # public names
+_all_ = ['AccuracyReward', 'ConcisenessReward', 'ClarityReward', 'objective_of', 'find_reward',
+    'is_clear'] # public names
 
 # %% ../nbs/01_rewards.ipynb #76935120
 def _short(value):

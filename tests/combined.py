@@ -1,4 +1,5 @@
-"""What `test_combinations.py` trains: tiny steps on completions that are the same in every combination, and a record of all that a weighting saw."""
+"""What `test_combinations.py` trains: tiny steps on completions that are the same in every combination, and a
+record of all that a weighting saw."""
 import functools
 from unittest import mock
 
@@ -51,7 +52,7 @@ def short(completions, completion_ids, **kwargs):
 
 
 def completions(source, n):
-    "Random completions of 4 to 10 tokens, the same in every combination: `source` counts batches, and has `different` ones of them."
+    "Random completions of 4 to 10 tokens, the same in every combination. `source` has `different` batches."
     batch, source.batches = source.batches % source.different, source.batches + 1
     rng = np.random.default_rng(batch)
     torch.manual_seed(batch)  # of the order in which TRL divides the rows among passes
@@ -63,11 +64,12 @@ def answers(prompts, trainer):
     prompt_ids = trainer._tokenize_prompts(prompts)[0]
     if trainer.model.training:
         return dict(prompt_ids=prompt_ids, completion_ids=completions(trainer, len(prompts)), logprobs=None)
-    return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0], logprobs=None)
+    return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0],
+        logprobs=None)
 
 
 class Engine:
-    "Stands in for TRL's `VLLMGeneration`: keeps what it was told, answers those completions, and reports log-probs that are not the policy's."
+    "Stand-in for TRL's `VLLMGeneration` with given completions and log-probs that are not the policy's."
     def __init__(self, model, temperature, generation_kwargs, **kwargs):
         self.model, self.temperature, self.generation_kwargs = model, temperature, generation_kwargs or {}
         self.batches, self.different, self.called, self.synced = 0, 10**6, [], 0
@@ -86,17 +88,20 @@ class Engine:
 
 
 def lora_config(**changes):
-    return LoraConfig(**dict(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False) | changes)
+    return LoraConfig(**dict(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+        | changes)
 
 
-OBSERVED = ("observe_values", "observe_rewards", "observe_gramian", "observe_reference", "observe_update", "observe_validation", "advantages")
+OBSERVED = ("observe_values", "observe_rewards", "observe_gramian", "observe_reference", "observe_update",
+    "observe_validation", "advantages")
 
 
 def listen(weighting, seen, step):
     "Keep (name, step, tensors) of every call of `weighting`."
     def noted(name, method, *args, **kwargs):
         out = method(*args, **kwargs)
-        seen.append((name, step(), [torch.as_tensor(x).clone() for x in args if not callable(x)] + ([out.clone()] if name == "advantages" else [])))
+        seen.append((name, step(), [torch.as_tensor(x).clone() for x in args if not callable(x)]
+            + ([out.clone()] if name == "advantages" else [])))
         return out
 
     for name in OBSERVED:
@@ -113,28 +118,35 @@ class Watch(transformers.TrainerCallback):
         return {n: p.detach().clone() for n, p in model.named_parameters()}
 
     def on_pre_optimizer_step(self, *args, **kwargs):
-        self.gradients.append({n: p.grad.detach().float().flatten().clone() for n, p in trainable(self.trainer.model).items() if p.grad is not None})
+        self.gradients.append({n: p.grad.detach().float().flatten().clone()
+            for n, p in trainable(self.trainer.model).items() if p.grad is not None})
 
     def on_step_end(self, *args, **kwargs):
         self.weights.append(torch.as_tensor(self.trainer.weighting.weights).clone())
         self.policies.append(self.policy(self.trainer.model))
 
 
-def make(path, family="qwen3", kind="fixed", different=10**6, lora=None, prompts=PROMPTS, held_out="validation", **changes):
+def make(path, family="qwen3", kind="fixed", different=10**6, lora=None, prompts=PROMPTS, held_out="validation",
+        **changes):
     "A trainer that has not begun, with `seen` and `watch` to read from."
     weighting = make_weighting(**KINDS[kind]) if isinstance(kind, str) else kind
     tokenizer, data = byte_tokenizer(), Dataset.from_dict(dict(prompt=prompts))
     model = changes.pop("model", None) or small_model(family, tokenizer, **CHANGES[family])
     args = MultiObjectiveConfig(**dict(
-        output_dir=str(path), max_steps=2, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4, max_completion_length=10,
-        scale_rewards="none", learning_rate=0.5, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0, logging_steps=1, save_strategy="no",
-        eval_strategy="steps" if "validation" in weighting.needs else "no", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False,
+        output_dir=str(path), max_steps=2, per_device_train_batch_size=8, per_device_eval_batch_size=8,
+        num_generations=4, max_completion_length=10,
+        scale_rewards="none", learning_rate=0.5, lr_scheduler_type="constant", optim="sgd", max_grad_norm=0.0,
+        logging_steps=1, save_strategy="no",
+        eval_strategy="steps" if "validation" in weighting.needs else "no", eval_steps=1, report_to="none",
+        bf16=False, gradient_checkpointing=False,
         disable_tqdm=True, seed=0, use_cpu=True, eval_loss=False) | changes)
     torch.manual_seed(1)  # of an adapter
     with mock.patch("trl.trainer.grpo_trainer.VLLMGeneration", Engine):
         trainer = MultiObjectiveTrainer(
-            model, [even, third, short], args, data, {held_out: data}, processing_class=tokenizer, weighting=weighting,
-            peft_config=None if lora is None else lora_config(**lora), rollout_func=None if args.use_vllm else answers)
+            model, [even, third, short], args, data, {held_out: data}, processing_class=tokenizer,
+            weighting=weighting,
+            peft_config=None if lora is None else lora_config(**lora),
+            rollout_func=None if args.use_vllm else answers)
     trainer.remove_callback(transformers.PrinterCallback)
     source = trainer.vllm_generation if args.use_vllm else trainer
     source.batches, source.different = 0, different
@@ -149,6 +161,7 @@ def trained(path, family, kind, variant, steps=2):
     "A trainer that has gone `steps` steps, with `handed`: the advantages of every pass."
     trainer = make(path, family, kind, max_steps=steps, **VARIANTS[variant])
     trainer.handed, compute_loss = [], trainer.compute_loss
-    trainer.compute_loss = lambda model, inputs, *args, **kwargs: (trainer.handed.append(inputs["advantages"].clone()), compute_loss(model, inputs, *args, **kwargs))[1]
+    trainer.compute_loss = lambda model, inputs, *args, **kwargs: (
+        trainer.handed.append(inputs["advantages"].clone()), compute_loss(model, inputs, *args, **kwargs))[1]
     trainer.train()
     return trainer

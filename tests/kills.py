@@ -28,14 +28,17 @@ WEIGHTINGS = {
     "gradient, sketch": ["--weighting", "gradient", "--weighting-options", "{gradients: sketch}"],
 }
 STEPS = 12
-SETTINGS = ["--max-steps", str(STEPS), "--num-generations", "4", "--per-device-train-batch-size", "8", "--steps-per-generation", "2", "--num-iterations", "2", "--validation-size", "4",
-            "--test-size", "4", "--test-steps", "2", "--save-steps", "1", "--max-completion-length", "40", "--use-cpu", "true"]
+SETTINGS = ["--max-steps", str(STEPS), "--num-generations", "4", "--per-device-train-batch-size", "8",
+    "--steps-per-generation", "2", "--num-iterations", "2", "--validation-size", "4",
+            "--test-size", "4", "--test-steps", "2", "--save-steps", "1", "--max-completion-length", "40",
+            "--use-cpu", "true"]
 
 
 def start(folder, words):
     "`mora train` in a process group of its own."
     command = [sys.executable, "-m", "mora.study.cli", "train", "--out", str(folder), *SETTINGS, *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def finish(folder, words):
@@ -105,7 +108,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60, help="kills in all (default 60)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
-    parser.add_argument("--out", type=Path, default=Path("data/kills.csv"), help="table to write (default data/kills.csv)")
+    parser.add_argument("--out", type=Path, default=Path("data/kills.csv"),
+        help="table to write (default data/kills.csv)")
     args = parser.parse_args()
     rng, rows = random.Random(args.seed), []
     with tqdm(total=args.kills, unit="kill") as bar:
@@ -120,7 +124,8 @@ def main():
         table.writerows(rows)
     os.replace(part, args.out)
     unequal = [r for r in rows if not r["equal"]]
-    print(f"{sum(r['kills'] for r in rows)} kills of {len(rows)} runs, {len(unequal)} runs differ from those that went through")
+    print(f"{sum(r['kills'] for r in rows)} kills of {len(rows)} runs, {len(unequal)} runs "
+        f"differ from those that went through")
     return 1 if unequal else 0
 
 

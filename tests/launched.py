@@ -26,7 +26,8 @@ def main(folder, words):
     experiment.make_trainer = kept
     code = mora.study.cli.main(words)
     trainer, rank = trainers[0], os.environ["RANK"]
-    told = dict(vectors=vectors, state={k: v.state_dict() for k, v in trainer.stateful.items()}, mine=len(trainer.get_eval_dataloader("validation")),
+    told = dict(vectors=vectors, state={k: v.state_dict() for k, v in trainer.stateful.items()},
+        mine=len(trainer.get_eval_dataloader("validation")),
                 parameters=torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).tolist())
     Path(folder, f"{rank}.json").write_text(json.dumps(told))
     return code

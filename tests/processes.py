@@ -1,4 +1,5 @@
-"""Training runs for `test_processes.py`: the same global batch, whatever the number of processes and the way parameters are kept.
+"""Training runs for `test_processes.py`: the same global batch, whatever the number of processes and the way
+parameters are kept.
 
     python -m torch.distributed.run --nproc-per-node 2 tests/processes.py FOLDER '{"exact": {"weighting": "gradient"}}'
 """
@@ -26,7 +27,7 @@ SHARDED = "ACCELERATE_USE_FSDP" in os.environ or "ACCELERATE_USE_DEEPSPEED" in o
 
 
 def shard_on_cpu():
-    "Have accelerate treat gloo processes as it treats GPUs: on its own it reads FSDP's settings on a CPU, and trains with DDP."
+    "Make accelerate treat gloo processes like GPUs. Without this it trains with DDP on a CPU."
 
     def backend(self, *args, **kwargs):
         self.device = torch.device("cpu")
@@ -49,11 +50,13 @@ def answers(prompts, trainer):
     "Random completions that depend on the step and the place in the global batch alone; greedy ones in evaluation."
     prompt_ids = trainer._tokenize_prompts(prompts)[0]
     if not trainer.model.training:
-        return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0], logprobs=None)
+        return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0],
+            logprobs=None)
     completions = []
     for i in range(len(prompts)):
         rng = np.random.default_rng([trainer.state.global_step, trainer.accelerator.process_index * len(prompts) + i])
-        completions.append(rng.integers(5, 100, rng.integers(3, 12)).tolist() + [trainer.processing_class.eos_token_id])
+        completions.append(rng.integers(5, 100, rng.integers(3, 12)).tolist()
+            + [trainer.processing_class.eos_token_id])
     return dict(prompt_ids=prompt_ids, completion_ids=completions, logprobs=None)
 
 
@@ -78,23 +81,30 @@ def run(folder, options):
     weighting = make_weighting(options.pop("weighting"), **options.pop("weighting_options", {}))
     seen = []
     observe = weighting.observe_gramian
-    weighting.observe_gramian = lambda gramian, lr=None: (seen.append(np.asarray(gramian).tolist()), observe(gramian, lr))
+    weighting.observe_gramian = lambda gramian, lr=None: (seen.append(np.asarray(gramian).tolist()),
+        observe(gramian, lr))
     scored = rewards(options.pop("missing", False))
     accumulation = options.get("gradient_accumulation_steps", 1)
     args = MultiObjectiveConfig(**dict(
-        output_dir=str(folder), max_steps=5, per_device_train_batch_size=BATCH // processes // accumulation, per_device_eval_batch_size=8,
-        num_generations=4, max_completion_length=12, learning_rate=1e-4, lr_scheduler_type="constant", logging_steps=1, save_strategy="steps", save_steps=5,
-        report_to="none", bf16=False, gradient_checkpointing=False, disable_tqdm=True, use_cpu=not SHARDED, eval_strategy="steps", eval_steps=1, **options))
+        output_dir=str(folder), max_steps=5, per_device_train_batch_size=BATCH // processes // accumulation,
+        per_device_eval_batch_size=8,
+        num_generations=4, max_completion_length=12, learning_rate=1e-4, lr_scheduler_type="constant",
+        logging_steps=1, save_strategy="steps", save_steps=5,
+        report_to="none", bf16=False, gradient_checkpointing=False, disable_tqdm=True, use_cpu=not SHARDED,
+        eval_strategy="steps", eval_steps=1, **options))
     try:
-        trainer = MultiObjectiveTrainer(make_policy(tokenizer, seed=0), scored, args, task.train, {"validation": task.validation},
+        trainer = MultiObjectiveTrainer(make_policy(tokenizer, seed=0), scored, args, task.train,
+            {"validation": task.validation},
                                         processing_class=tokenizer, weighting=weighting, rollout_func=answers)
     except ConfigError as error:
         return dict(refused=str(error))
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     return dict(
-        gramians=seen, weights=weighting.weights.tolist(), scale=weighting.scale, archive=trainer.archive.state_dict(),
-        logged_weights=[[v for k, v in row.items() if k.startswith("weights/")] for row in trainer.state.log_history if any(k.startswith("weights/") for k in row)],
+        gramians=seen, weights=weighting.weights.tolist(), scale=weighting.scale,
+        archive=trainer.archive.state_dict(),
+        logged_weights=[[v for k, v in row.items() if k.startswith("weights/")] for row in trainer.state.log_history
+        if any(k.startswith("weights/") for k in row)],
         update_norms=[row["update/norm"] for row in trainer.state.log_history if "update/norm" in row],
         sharded=any(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in trainer.model.parameters()),
         parameters=torch.cat([whole(p).flatten() for p in trainer.model.parameters()]).tolist(),

@@ -29,14 +29,17 @@ def run(capsys, *words):
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["study", "--help"], ["report", "--help"]])
 def test_help_has_examples_and_loads_little(words):
-    said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.study.cli import main; main()", *words], capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "-X", "importtime", "-c", "from mora.study.cli import main; main()",
+        *words], capture_output=True, text=True)
     assert said.returncode == 0 and "examples:\n  mora " in said.stdout
-    assert not any(f"| {package}\n" in said.stderr.replace("|  ", "| ") for package in ("torch", "pandas", "transformers", "trl"))
+    assert not any(f"| {package}\n" in said.stderr.replace("|  ", "| ")
+        for package in ("torch", "pandas", "transformers", "trl"))
     if words[0] == "train":
         assert ", ".join(weighting_names()) in " ".join(said.stdout.split())
 
 
-@pytest.mark.parametrize("words", [["-m", "mora"], ["-m", "mora.study.cli"], ["-c", "import sys; from mora.study.cli import main; sys.exit(main())"]])
+@pytest.mark.parametrize("words", [["-m", "mora"], ["-m", "mora.study.cli"],
+    ["-c", "import sys; from mora.study.cli import main; sys.exit(main())"]])
 def test_version(words):
     said = subprocess.run([sys.executable, *words, "--version"], capture_output=True, text=True)
     assert said.returncode == 0 and said.stdout == f"mora {mora.__version__}\n"
@@ -45,9 +48,12 @@ def test_version(words):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
 def test_signal_stops_a_run(number, tmp_path):
     "The sentence of Ctrl-C, the exit code of the signal, and a folder from which the same command goes on."
-    words = ["train", "--max-steps", "10000", "--save-steps", "1", "--per-device-train-batch-size", "16", "--test-size", "2", "--validation-size", "2", "--out", "run"]
-    unblocked = dict(preexec_fn=lambda: [signal.signal(n, signal.default_int_handler if n == signal.SIGINT else signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
-    process = subprocess.Popen([sys.executable, "-m", "mora", *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    words = ["train", "--max-steps", "10000", "--save-steps", "1", "--per-device-train-batch-size", "16",
+        "--test-size", "2", "--validation-size", "2", "--out", "run"]
+    unblocked = dict(preexec_fn=lambda: [signal.signal(n, signal.default_int_handler if n == signal.SIGINT
+        else signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)])
+    process = subprocess.Popen([sys.executable, "-m", "mora", *words], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, **unblocked)
     while process.poll() is None and not list(tmp_path.glob("run/checkpoint-*/trainer_state.json")):
         time.sleep(0.1)
@@ -77,7 +83,8 @@ MISTAKES = {  # command -> what its one line must say
     "train --trainer-options '{use_vlm: true}'": ["use_vlm: got"],
     "train --model nowhere": ["model: got 'nowhere'", "a folder, or a hub id"],
     "train --task data.jsonl --model embedded": ["prompt_column: got 'prompt'", "problem, answer"],
-    "train --task data.jsonl --model embedded --prompt-column problem --answer-column solution": ["answer_column: got 'solution'", "problem, answer"],
+    "train --task data.jsonl --model embedded --prompt-column problem --answer-column solution": [
+    "answer_column: got 'solution'", "problem, answer"],
     "train --task math500": ["model: got None"],
     "study": ["GRID"],
     "study quik": ["grid: got 'quik'", "paper, quick"],
@@ -96,7 +103,8 @@ MISTAKES = {  # command -> what its one line must say
 @pytest.mark.parametrize("command", MISTAKES)
 def test_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
     (tmp_path / "nbs").symlink_to(ROOT / "nbs")  # a place of its own that has the grids
-    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(dict(problem=f"1+{i}", answer=str(i + 1))) for i in range(10)))
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(dict(problem=f"1+{i}", answer=str(i + 1)))
+        for i in range(10)))
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *shlex.split(command))
     assert code == 2 and len(err) == 1, (code, out, err)
@@ -106,7 +114,10 @@ def test_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
 
 
 def test_hub_id_without_network(tmp_path):
-    said = subprocess.run([sys.executable, "-c", "from mora.study.cli import main; import sys; sys.exit(main())", "train", "--task", "no-such-owner/no-such-data", "--model", "embedded"],
-        capture_output=True, text=True, cwd=tmp_path, env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PATH": "/usr/bin:/bin"})
-    assert said.returncode == 2 and "task: got 'no-such-owner/no-such-data'" in said.stderr and len(said.stderr.strip().splitlines()) == 1
+    said = subprocess.run([sys.executable, "-c", "from mora.study.cli import main; import sys; sys.exit(main())",
+        "train", "--task", "no-such-owner/no-such-data", "--model", "embedded"],
+        capture_output=True, text=True, cwd=tmp_path,
+        env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PATH": "/usr/bin:/bin"})
+    assert said.returncode == 2 and "task: got 'no-such-owner/no-such-data'" in said.stderr and len(
+        said.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "runs").exists()

@@ -24,17 +24,21 @@ def free_ports(n): # asked for together, so that no two are the same
     return ports
 
 def node(): # as small as a node can be
-    agents = dict(zip(['metrics_agent_port', 'metrics_export_port', 'dashboard_agent_listen_port', 'runtime_env_agent_port'], free_ports(4)))
-    return agents | dict(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False, include_log_monitor=False, no_monitor=True)
+    agents = dict(zip(['metrics_agent_port', 'metrics_export_port', 'dashboard_agent_listen_port',
+        'runtime_env_agent_port'], free_ports(4)))
+    return agents | dict(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False,
+        include_log_monitor=False, no_monitor=True)
 
 @pytest.fixture(scope='module')
 def cluster():
     from ray.cluster_utils import Cluster
     home = Path(tempfile.mkdtemp(prefix='ray')) # a short path, as sockets lie in it
     (home/'ray').mkdir() # where the address of the cluster is written; on a clean machine there is none
-    (home/'rfc3987_syntax.py').write_text('raise ImportError') # jsonschema's grammar of URIs: a second in each of Ray's processes
+    # jsonschema's grammar of URIs: a second in each of Ray's processes
+    (home/'rfc3987_syntax.py').write_text('raise ImportError')
     with pytest.MonkeyPatch.context() as patch:
-        said = dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='disabled', RAY_health_check_period_ms='1000', OMP_NUM_THREADS='1', PYTHONPATH=str(home), RAY_TMPDIR=str(home))
+        said = dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='disabled', RAY_health_check_period_ms='1000',
+            OMP_NUM_THREADS='1', PYTHONPATH=str(home), RAY_TMPDIR=str(home))
         for name,value in said.items(): patch.setenv(name, value)
         nodes = Cluster(initialize_head=True, head_node_args=node() | dict(temp_dir=str(home)))
         try:
@@ -60,17 +64,21 @@ def until(reached, study, limit=600):
 @pytest.fixture
 def grid(tmp_path):
     nb = json.loads((ROOT/'nbs'/'experiments'/'train.ipynb').read_text())
-    (tmp_path/'train.ipynb').write_text(json.dumps(nb | dict(cells=nb['cells'][:7]))) # up to the run, without its figures
+    # up to the run, without its figures
+    (tmp_path/'train.ipynb').write_text(json.dumps(nb | dict(cells=nb['cells'][:7])))
     shared = TINY | dict(max_steps=6, save_steps=1, max_completion_length=24)
     axes,blocks = dict(seed=[0, 1]),[dict(weighting=['hypervolume', 'fixed'])]
-    (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook='train.ipynb', shared=shared, axes=axes, blocks=blocks)))
+    (tmp_path/'tiny.yaml').write_text(yaml.safe_dump(dict(notebook='train.ipynb', shared=shared, axes=axes,
+        blocks=blocks)))
     return tmp_path/'tiny.yaml'
 
 def test_ctrl_c_ends_the_kernels_of_all_nodes(cluster, tmp_path):
     code, said, pids = interrupted(tmp_path, '--engine', 'ray')
-    assert code==130 and 'Traceback' not in said and said.endswith('stopped; the same command goes on\n') and said.count(': stopped')==3, said
+    assert code==130 and 'Traceback' not in said and said.endswith(
+        'stopped; the same command goes on\n') and said.count(': stopped')==3, said
     end = time.time()+120
-    while any(map(psutil.pid_exists, pids)) and time.time()<end: time.sleep(.1) # a kernel looks once a second whether its worker is there
+    while any(map(psutil.pid_exists, pids)) and time.time()<end:
+        time.sleep(.1) # a kernel looks once a second whether its worker is there
     assert len(pids)==2 and not any(map(psutil.pid_exists, pids))
     assert not list((tmp_path/'runs').glob('.notebook*'))
 
@@ -85,10 +93,13 @@ def test_every_run_is_finished_once_though_a_node_dies(cluster, tmp_path, grid, 
     said = study.communicate(timeout=900)[0]
     assert study.returncode==0 and 'Traceback' not in said and 'one on each CPU of the cluster' in said, said
     assert [said.count(f'] {n}: accuracy') for n in names]==[1]*4, said
-    assert len(kept.merge(load_run(runs/hit).metrics))==len(kept)>0 # with the times of the steps before it died: they were not trained again
+    # with the times of the steps before it died: they were not trained again
+    assert len(kept.merge(load_run(runs/hit).metrics))==len(kept)>0
     assert {p.name for p in runs.iterdir()}=={*names, 'results.parquet'}
     for config in grid_configs(read_grid(grid)):
         whole = run_experiment(config, tmp_path/'whole'/config.name)
-        pd.testing.assert_frame_equal(numbers(runs/config.name), whole.metrics.drop(columns='seconds'), check_exact=True)
+        pd.testing.assert_frame_equal(numbers(runs/config.name), whole.metrics.drop(columns='seconds'),
+            check_exact=True)
     pd.testing.assert_frame_equal(pd.read_parquet(runs/'results.parquet'), gather(runs))
-    assert main(['study', str(grid), '--engine', 'ray', '--out', str(runs)])==0 and '4 finished before' in capsys.readouterr().out
+    assert main(['study', str(grid), '--engine', 'ray', '--out',
+        str(runs)])==0 and '4 finished before' in capsys.readouterr().out

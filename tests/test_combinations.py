@@ -16,9 +16,12 @@ from mora.weighting.core import Exact, Sketch
 from mora.weighting.fixed import FixedWeighting
 
 torch.set_num_threads(1)
-FAMILY = dict(zip(KINDS, ["qwen3", "llama", "mistral", "qwen3", "mistral", "llama", "qwen3"], strict=True))  # where it does not matter
-WHOLE = ["plain", "lora", "bf16", "checkpointing", "lora-checkpointing", "vllm", "accumulation", "iterations", "minibatches"]
-ATTENTION = ["plain", "lora", "checkpointing", "lora-checkpointing", "accumulation"]  # where a layer of its own could matter
+# where it does not matter
+FAMILY = dict(zip(KINDS, ["qwen3", "llama", "mistral", "qwen3", "mistral", "llama", "qwen3"], strict=True))
+WHOLE = ["plain", "lora", "bf16", "checkpointing", "lora-checkpointing", "vllm", "accumulation", "iterations",
+    "minibatches"]
+# where a layer of its own could matter
+ATTENTION = ["plain", "lora", "checkpointing", "lora-checkpointing", "accumulation"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,13 +60,17 @@ class _Turns(FixedWeighting):
 
 
 @pytest.mark.parametrize("gradients", ["exact", "sketch"])
-@pytest.mark.parametrize("family, variant", [*(("qwen3", v) for v in WHOLE), *(("mistral", v) for v in ATTENTION), *(("llama", v) for v in ("plain", "lora"))])
+@pytest.mark.parametrize("family, variant",
+    [*(("qwen3", v) for v in WHOLE), *(("mistral", v) for v in ATTENTION),
+    *(("llama", v) for v in ("plain", "lora"))])
 def test_a_gramian_is_of_the_gradients_that_train(path, family, variant, gradients):
-    "The same batch three times with learning rate 0, each time for one objective: the optimizer is handed the rows of the Jacobian."
+    "One batch three times with learning rate 0, once per objective: the optimizer gets the rows of the Jacobian."
     steps, parts = batches(variant)
-    trainer = make(path, family, _Turns(gradients), different=1, prompts=PROMPTS[:2], shuffle_dataset=False, max_steps=3 * steps, learning_rate=0.0, **VARIANTS[variant])
+    trainer = make(path, family, _Turns(gradients), different=1, prompts=PROMPTS[:2], shuffle_dataset=False,
+        max_steps=3 * steps, learning_rate=0.0, **VARIANTS[variant])
     trainer.train()
-    watched = [n for n in trainable(trainer.model) if gradients == "exact" or ("lora" in n if "lora" in variant else "proj" in n)]
+    watched = [n for n in trainable(trainer.model) if gradients == "exact"
+        or ("lora" in n if "lora" in variant else "proj" in n)]
     rows = [torch.cat([g[n] for n in watched]) for g in trainer.watch.gradients]
     jacobians = [torch.stack(rows[part::steps]) for part in range(parts)]
     if gradients == "exact":
@@ -88,7 +95,8 @@ TOLERANCE = {"accumulation": 1e-5, "checkpointing": 1e-5, "lora-checkpointing": 
 def test_it_changes_nothing(path, kind, variant):
     "Neither what a weighting sees, nor the weights, nor the policy: to 1e-5, in bfloat16 to .03."
     family, atol = FAMILY[kind], TOLERANCE[variant]
-    one, other = (trained(path, family, kind, v) for v in ("lora" if variant.startswith("lora") else "plain", variant))
+    one, other = (trained(path, family, kind, v) for v in ("lora" if variant.startswith("lora") else "plain",
+        variant))
     assert [s[:2] for s in one.seen] == [s[:2] for s in other.seen]
     for (_, _, a), (_, _, b) in zip(one.seen, other.seen, strict=True):
         for x, y in zip(a, b, strict=True):
@@ -139,20 +147,24 @@ def log_probs(trainer, policy, batch):
         trainer.model.load_state_dict(policy, strict=False)
         logits = trainer.model(input_ids=ids, attention_mask=mask).logits[:, -batch["completion_ids"].shape[1] - 1:-1]
         trainer.model.load_state_dict(now, strict=False)
-    return logits.float().log_softmax(-1).gather(2, batch["completion_ids"][..., None])[..., 0] * batch["completion_mask"]
+    return logits.float().log_softmax(-1).gather(2,
+        batch["completion_ids"][..., None])[..., 0] * batch["completion_mask"]
 
 
-@pytest.mark.parametrize("family, variant", [*(("qwen3", v) for v in WHOLE), *(("mistral", v) for v in ATTENTION[:4]), ("llama", "plain")])
+@pytest.mark.parametrize("family, variant",
+    [*(("qwen3", v) for v in WHOLE), *(("mistral", v) for v in ATTENTION[:4]), ("llama", "plain")])
 def test_log_ratios_are_of_the_policies_before_and_after(path, family, variant):
     "Those of the second batch, against plain forward passes; the adapter of the LoRA variants is not 0 at the start."
     steps, _ = batches(variant)
     trainer = make(path, family, _Ratios(), max_steps=2 * steps, **VARIANTS[variant])
     trainer.train()
     chunks, (initial, before, after) = trainer._buffered_inputs, trainer.watch.policies[::steps]
-    batch = {k: torch.cat([c[k] for c in chunks]) for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")}
+    batch = {k: torch.cat([c[k] for c in chunks]) for k in ("prompt_ids", "prompt_mask", "completion_ids",
+        "completion_mask")}
     logps = [log_probs(trainer, p, batch) for p in (initial, before, after)]
     seen = {name: tensors for name, _, tensors in trainer.seen}  # the last of each
-    for found, truth in ((seen["observe_reference"][0], logps[1] - logps[0]), (seen["observe_update"][2], logps[2] - logps[1])):
+    for found, truth in ((seen["observe_reference"][0], logps[1] - logps[0]),
+            (seen["observe_update"][2], logps[2] - logps[1])):
         assert truth.abs().max() > 0.01
         rows = [x.sum(1).sort().values for x in (found, truth)]  # TRL shuffles what it buffers
         same(*rows, 0.1 if variant == "bf16" else 1e-4, 0)
@@ -168,7 +180,9 @@ def test_lora_trains_the_adapter_alone(path, kind):
         assert torch.equal(before[name], after[name]) == ("lora" not in name), name
 
 
-@pytest.mark.parametrize("family, variant", [("qwen3", "lora"), ("mistral", "plain"), ("mistral", "lora-checkpointing"), ("llama", "checkpointing"), ("qwen3", "minibatches")])
+@pytest.mark.parametrize("family, variant",
+    [("qwen3", "lora"), ("mistral", "plain"), ("mistral", "lora-checkpointing"), ("llama", "checkpointing"),
+    ("qwen3", "minibatches")])
 def test_validation_is_of_greedy_texts(path, family, variant):
     "Each decoded by itself, without padding."
     trainer = make(path, family, "hypervolume", max_steps=2, **VARIANTS[variant])
@@ -178,8 +192,10 @@ def test_validation_is_of_greedy_texts(path, family, variant):
     texts = []
     for prompt in PROMPTS:
         ids = trainer.processing_class(prompt, return_tensors="pt")["input_ids"]
-        texts.append(trainer.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=10)[0, ids.shape[1]:].tolist())
-    expected = torch.tensor([[reward(texts, texts)[i] for reward in (even, third, short)] for i in range(len(texts))]).mean(0)
+        texts.append(trainer.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
+            max_new_tokens=10)[0, ids.shape[1]:].tolist())
+    expected = torch.tensor([[reward(texts, texts)[i] for reward in (even, third, short)]
+        for i in range(len(texts))]).mean(0)
     same(vector, expected, 1e-6, 0)
 
 
@@ -206,11 +222,13 @@ def test_an_adapter_beside_a_trained_head(path):
     exact.weighting.gradients = Exact("lora")  # what the sketch watches by itself
     for trainer in (exact, sketch):
         trainer.train()
-    found, truth = (next(t[0] for name, _, t in trainer.seen if name == "observe_gramian") for trainer in (sketch, exact))
+    found, truth = (next(t[0] for name, _, t in trainer.seen if name == "observe_gramian")
+        for trainer in (sketch, exact))
     assert any("lm_head" in n for n in trainable(exact.model)) and (found - truth).norm() <= 1e-4 * truth.norm()
 
 
-@pytest.mark.parametrize("variant, refresh, steps", [("plain", 2, [0, 2, 4]), ("minibatches", 2, [0, 2, 4]), ("minibatches", 3, [0, 2]), ("iterations", 4, [0, 4])])
+@pytest.mark.parametrize("variant, refresh, steps",
+    [("plain", 2, [0, 2, 4]), ("minibatches", 2, [0, 2, 4]), ("minibatches", 3, [0, 2]), ("iterations", 4, [0, 4])])
 def test_refresh_counts_optimizer_steps(path, variant, refresh, steps):
     "A batch is measured if a step that is due falls on it."
     weighting = _Turns("exact")
@@ -222,7 +240,7 @@ def test_refresh_counts_optimizer_steps(path, variant, refresh, steps):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_vllm_corrects_apart_from_the_advantages(path, kind):
-    "With a stand-in for the engine: its importance ratios are not 1, and what is handed to the loss beside them is what the weighting gave."
+    "With a stand-in for the engine, importance ratios are not 1, and the loss gets the advantages of the weighting."
     trainer = trained(path, "qwen3", kind, "vllm")
     given = [tensors[-1] for name, _, tensors in trainer.seen if name == "advantages"]
     for batch, handed in zip(given, trainer.handed, strict=True):
@@ -234,7 +252,8 @@ def test_vllm_corrects_apart_from_the_advantages(path, kind):
 
 
 def test_vllm_evaluates_greedily(path):
-    trainer = make(path, "qwen3", "hypervolume", use_vllm=True, temperature=0.7, generation_kwargs=dict(temperature=0.9, seed=3))
+    trainer = make(path, "qwen3", "hypervolume", use_vllm=True, temperature=0.7,
+        generation_kwargs=dict(temperature=0.9, seed=3))
     trainer.train()
     engine = trainer.vllm_generation
     assert [(t, k) for on, t, k in engine.called if not on] == [(0.0, dict(seed=3))] * 3
@@ -243,21 +262,30 @@ def test_vllm_evaluates_greedily(path):
         raise RuntimeError
     assert (engine.temperature, engine.generation_kwargs, trainer.beta) == (0.7, dict(temperature=0.9, seed=3), 0.0)
     source = inspect.getsource(VLLMGeneration.generate)
-    assert "temperature = self.temperature" in source and "update(self.generation_kwargs)" in source, "TRL's engine reads them elsewhere now"
+    read = ("temperature = self.temperature", "update(self.generation_kwargs)")
+    assert all(line in source for line in read), "TRL's engine reads them elsewhere now"
 
 
 REFUSED = {  # name -> (kinds, settings, the message)
-    "reentrant": (("exact", "sketch"), dict(gradient_checkpointing=True, gradient_checkpointing_kwargs=dict(use_reentrant=True)),
-                  "gradient_checkpointing_kwargs: got {'use_reentrant': True}, expected use_reentrant=False: reentrant checkpointing gives no per-objective gradients"),
-    "part-of-a-step": (("exact", "sketch", "ctwa"), dict(steps_per_generation=1, gradient_accumulation_steps=2, per_device_train_batch_size=4),
+    "reentrant": (("exact", "sketch"), dict(gradient_checkpointing=True,
+    gradient_checkpointing_kwargs=dict(use_reentrant=True)),
+                  "gradient_checkpointing_kwargs: got {'use_reentrant': True}, expected "
+                  "use_reentrant=False: reentrant checkpointing gives no per-objective gradients"),
+    "part-of-a-step": (("exact", "sketch", "ctwa"),
+    dict(steps_per_generation=1, gradient_accumulation_steps=2, per_device_train_batch_size=4),
                        "steps_per_generation: got 1, expected a multiple of gradient_accumulation_steps (2)"),
     "dropout": (("ctwa", "pama"), dict(lora=dict(lora_dropout=0.1)),
-                "disable_dropout: got False, expected true: with dropout 0.1, log-probs before and after a step differ by chance"),
+                "disable_dropout: got False, expected true: with dropout 0.1, log-probs before "
+                "and after a step differ by chance"),
     "kl": (("sketch",), dict(beta=0.1, lora={}), 'beta: got 0.1, expected 0 with gradients="sketch"'),
-    "off-policy-mask": (("sketch",), dict(off_policy_mask_threshold=0.5), 'off_policy_mask_threshold: got 0.5, expected None with gradients="sketch"'),
-    "adaptive-entropy": (("exact", "sketch"), dict(use_adaptive_entropy=True), "use_adaptive_entropy: got True, expected false"),
-    "no-validation": (("hypervolume",), dict(eval_strategy="no"), "eval_strategy: got 'no', expected held-out prompts with eval_strategy=\"steps\""),
-    "another-set": (("hypervolume",), dict(held_out="test"), "eval_dataset: got ['test'], expected \"validation\" among them"),
+    "off-policy-mask": (("sketch",), dict(off_policy_mask_threshold=0.5),
+    'off_policy_mask_threshold: got 0.5, expected None with gradients="sketch"'),
+    "adaptive-entropy": (("exact", "sketch"), dict(use_adaptive_entropy=True),
+    "use_adaptive_entropy: got True, expected false"),
+    "no-validation": (("hypervolume",), dict(eval_strategy="no"),
+    "eval_strategy: got 'no', expected held-out prompts with eval_strategy=\"steps\""),
+    "another-set": (("hypervolume",), dict(held_out="test"),
+    "eval_dataset: got ['test'], expected \"validation\" among them"),
 }
 
 
@@ -269,8 +297,10 @@ def test_refused(path, kind, case):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind, changes", [("fixed", dict(steps_per_generation=1, gradient_accumulation_steps=2, per_device_train_batch_size=4)),
-                                           ("pama", dict(lora=dict(lora_dropout=0.1), disable_dropout=True))], ids=["part-of-a-step", "dropout"])
+@pytest.mark.parametrize("kind, changes",
+    [("fixed", dict(steps_per_generation=1, gradient_accumulation_steps=2, per_device_train_batch_size=4)),
+                                           ("pama", dict(lora=dict(lora_dropout=0.1), disable_dropout=True))],
+                                           ids=["part-of-a-step", "dropout"])
 def test_what_is_refused_to_others_is_not_refused_to_all(path, kind, changes):
     make(path, "llama", kind, **changes).train()
 
@@ -279,6 +309,7 @@ def test_an_adapter_without_linear_layers_cannot_be_sketched(path):
     from combined import CHANGES, byte_tokenizer, small_model
     from peft import get_peft_model
 
-    model = get_peft_model(small_model("llama", byte_tokenizer(), **CHANGES["llama"]), IA3Config(target_modules=["k_proj", "v_proj"], feedforward_modules=[]))
+    model = get_peft_model(small_model("llama", byte_tokenizer(), **CHANGES["llama"]),
+        IA3Config(target_modules=["k_proj", "v_proj"], feedforward_modules=[]))
     with pytest.raises(ConfigError, match="a model with trainable Linear layers"):
         make(path, kind="sketch", model=model)

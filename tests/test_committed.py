@@ -33,14 +33,16 @@ def test_a_run_trained_again_gives_the_committed_rows(name, tmp_path):
     finally:
         torch.set_num_threads(threads)
     old = board[(board.run == name) & (board.step <= STEPS)]
-    both = old.merge(tidy(trainer.state.log_history), on=["step", "split", "name"], how="left", suffixes=("", "_again"))
+    both = old.merge(tidy(trainer.state.log_history), on=["step", "split", "name"], how="left",
+        suffixes=("", "_again"))
     assert set(both.step) == set(range(STEPS + 1)) and set(both.split) == {"train", "validation", "test"}
     here = software() | {"threads": config.threads, "cpu": torch.backends.cpu.get_cpu_capability()}
     if here == board.attrs["made_with"]:
         assert (both.value == both.value_again).all()  # bit for bit
     else:  # other sums round differently: only greedy answers of the policy that ships are the same, up to a near tie
         start = both[(both.step == 0) & (both.split == "test")].set_index("name")
-        assert len(start) == 3 and (start.value - start.value_again).abs().lt(pd.Series(dict(accuracy=.02, conciseness=.5, clarity=.02))).all()
+        assert len(start) == 3 and (start.value - start.value_again).abs().lt(pd.Series(dict(accuracy=.02,
+            conciseness=.5, clarity=.02))).all()
 
 
 def test_committed_runs_are_those_of_the_grid_and_say_what_made_them():

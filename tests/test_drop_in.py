@@ -1,4 +1,5 @@
-"""A TRL user changes three lines: what they already wrote trains the same policy, bit for bit, or is refused in one line."""
+"""A TRL user changes three lines: what they already wrote trains the same policy, bit for bit, or is refused in
+one line."""
 import functools
 import warnings
 
@@ -49,9 +50,11 @@ def both(task, tmp_path, trl, model=None, ours=None, funcs=scored, data=None, **
     "Stock and our trainer after training; `ours` are changes of our configuration alone."
     config, trainer = trl
     made = []
-    for folder, Config, Trainer, more in (("trl", config, trainer, {}), ("mora", MultiObjectiveConfig, MultiObjectiveTrainer, ours or {})):
+    for folder, Config, Trainer, more in (("trl", config, trainer, {}),
+            ("mora", MultiObjectiveConfig, MultiObjectiveTrainer, ours or {})):
         given, tokenizer = policy()
-        run = Trainer(model or given, funcs(), Config(**settings(tmp_path / folder, **(changes | more))), data or task.train, processing_class=tokenizer)
+        run = Trainer(model or given, funcs(), Config(**settings(tmp_path / folder, **(changes | more))),
+            data or task.train, processing_class=tokenizer)
         run.remove_callback(PrinterCallback)
         made.append((run, trained(run)))
     return made
@@ -63,7 +66,8 @@ def assert_same(made):
     start, _ = policy()
     moved = dict(start.named_parameters())
     assert all(not torch.equal(moved[n], p) for n, p in mine.items()), "a parameter that never moved proves nothing"
-    names = ("loss", "reward", "reward_std", "kl", "entropy", "completions/mean_length", "frac_reward_zero_std", "clip_ratio/low_mean", "grad_norm")
+    names = ("loss", "reward", "reward_std", "kl", "entropy", "completions/mean_length", "frac_reward_zero_std",
+        "clip_ratio/low_mean", "grad_norm")
     for a, b in zip(stock.state.log_history, ours.state.log_history, strict=True):
         for n in names:
             assert a.get(n) == b.get(n), n
@@ -121,7 +125,9 @@ def test_rloo_trains_the_same_policy(task, tmp_path, saved_policy, changes):
         return RLOOConfig(**rest)
 
     assert_same(both(task, tmp_path, (config, RLOOTrainer), model=saved_policy, ours=mine, **stock))
-    assert MultiObjectiveConfig(**settings(tmp_path) | dict(num_generations=None), algorithm="rloo").num_generations == RLOOConfig(**settings(tmp_path) | dict(num_generations=2)).num_generations
+    assert MultiObjectiveConfig(**settings(tmp_path) | dict(num_generations=None),
+        algorithm="rloo").num_generations == RLOOConfig(**settings(tmp_path)
+        | dict(num_generations=2)).num_generations
 
 
 @pytest.mark.parametrize("name", ["gdpo", "frontier", "rvpo", "dvao", "gradient", "hvo"])
@@ -129,7 +135,8 @@ def test_rloos_kl_reaches_every_weighting(task, tmp_path, saved_policy, name):
     "A method that makes its advantages without the estimator still pays for the divergence from the initial policy."
 
     def distance(beta):
-        args = MultiObjectiveConfig(**settings(tmp_path / f"{beta}", beta=beta, max_steps=6, learning_rate=1e-2, num_generations=4), algorithm="rloo", weighting=name)
+        args = MultiObjectiveConfig(**settings(tmp_path / f"{beta}", beta=beta, max_steps=6, learning_rate=1e-2,
+            num_generations=4), algorithm="rloo", weighting=name)
         run = MultiObjectiveTrainer(saved_policy, scored(), args, task.train, processing_class=make_tokenizer())
         params = trained(run)
         start, _ = policy()
@@ -140,9 +147,11 @@ def test_rloos_kl_reaches_every_weighting(task, tmp_path, saved_policy, name):
 
 def stock_evaluation(task, tmp_path, sets, **changes):
     made = []
-    for folder, Config, Trainer in (("trl", GRPOConfig, GRPOTrainer), ("mora", MultiObjectiveConfig, MultiObjectiveTrainer)):
+    for folder, Config, Trainer in (("trl", GRPOConfig, GRPOTrainer),
+            ("mora", MultiObjectiveConfig, MultiObjectiveTrainer)):
         model, tokenizer = policy()
-        run = Trainer(model, rewards(), Config(**settings(tmp_path / folder, eval_strategy="steps", eval_steps=2, max_steps=2, num_generations_eval=1, **changes)), task.train, sets, processing_class=tokenizer)
+        run = Trainer(model, rewards(), Config(**settings(tmp_path / folder, eval_strategy="steps", eval_steps=2,
+            max_steps=2, num_generations_eval=1, **changes)), task.train, sets, processing_class=tokenizer)
         run.train()
         made.append(run)
     return made
@@ -150,7 +159,8 @@ def stock_evaluation(task, tmp_path, sets, **changes):
 
 @pytest.mark.parametrize("form", ["one", "dict", "stream", "dict-of-streams"])
 def test_stocks_evaluation_metrics_stand_beside_ours(task, tmp_path, form):
-    sets = {"one": task.validation, "dict": dict(validation=task.validation, data1=task.test), "stream": task.validation.to_iterable_dataset(),
+    sets = {"one": task.validation, "dict": dict(validation=task.validation, data1=task.test),
+        "stream": task.validation.to_iterable_dataset(),
             "dict-of-streams": dict(data1=task.test.to_iterable_dataset())}[form]
     stock, ours = stock_evaluation(task, tmp_path, sets)
     wanted = {k for row in stock.state.log_history if row["step"] == 2 for k in row if k.startswith("eval_")}
@@ -169,8 +179,10 @@ def test_an_evaluation_by_hand_moves_nothing(task, tmp_path):
 
     def run(folder, used):
         model, tokenizer = policy()
-        args = MultiObjectiveConfig(**settings(folder, eval_strategy="steps", eval_steps=1, scale_rewards="none", optim="sgd", learning_rate=0.1), weighting="hypervolume", weighting_options=dict(mode="effective"))
-        trainer = MultiObjectiveTrainer(model, rewards(), args, task.train, dict(validation=task.validation), processing_class=tokenizer)
+        args = MultiObjectiveConfig(**settings(folder, eval_strategy="steps", eval_steps=1, scale_rewards="none",
+            optim="sgd", learning_rate=0.1), weighting="hypervolume", weighting_options=dict(mode="effective"))
+        trainer = MultiObjectiveTrainer(model, rewards(), args, task.train, dict(validation=task.validation),
+            processing_class=tokenizer)
         by_hand = ByHand()
         by_hand.trainer, by_hand.used = trainer, used
         trainer.add_callback(by_hand)
@@ -180,7 +192,8 @@ def test_an_evaluation_by_hand_moves_nothing(task, tmp_path):
 
     (plain, one), (disturbed, other) = run(tmp_path / "plain", False), run(tmp_path / "disturbed", True)
     assert_equal(plain, disturbed)
-    assert one.archive.state_dict() == other.archive.state_dict() and one.weighting.state_dict() == other.weighting.state_dict()
+    assert one.archive.state_dict() == other.archive.state_dict() and one.weighting.state_dict(
+        ) == other.weighting.state_dict()
     assert one.archive.hypervolume > 0
 
 
@@ -198,9 +211,12 @@ def test_the_best_checkpoint_is_loaded_and_kept(task, tmp_path, limit):
 
     kept = {}
     model, tokenizer = policy()
-    args = MultiObjectiveConfig(**settings(tmp_path, max_steps=4, eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1, save_total_limit=limit,
-                                           load_best_model_at_end=True, metric_for_best_model="eval_validation_peak", greater_is_better=True, test_steps=2))
-    trainer = MultiObjectiveTrainer(model, [Peak(), letter_reward], args, task.train, dict(validation=task.validation, test=task.test), processing_class=tokenizer)
+    args = MultiObjectiveConfig(**settings(tmp_path, max_steps=4, eval_strategy="steps", eval_steps=1,
+        save_strategy="steps", save_steps=1, save_total_limit=limit,
+                                           load_best_model_at_end=True, metric_for_best_model="eval_validation_peak",
+                                           greater_is_better=True, test_steps=2))
+    trainer = MultiObjectiveTrainer(model, [Peak(), letter_reward], args, task.train,
+        dict(validation=task.validation, test=task.test), processing_class=tokenizer)
     trainer.add_callback(Keep())
     final = trained(trainer)
     assert_equal(kept[2], final)
@@ -210,7 +226,8 @@ def test_the_best_checkpoint_is_loaded_and_kept(task, tmp_path, limit):
 
 def reward_model(path):
     tokenizer = make_tokenizer()
-    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, intermediate_size=16, num_labels=1, pad_token_id=0)
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, intermediate_size=16, num_labels=1, pad_token_id=0)
     torch.manual_seed(len(path.name))
     AutoModelForSequenceClassification.from_config(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -223,7 +240,8 @@ def test_reward_models_are_named_as_trl_names_them(task, tmp_path, loaded):
     models = [AutoModelForSequenceClassification.from_pretrained(p) for p in paths] if loaded else paths
     model, tokenizer = policy()
     args = MultiObjectiveConfig(**settings(tmp_path / "run", eval_strategy="steps", eval_steps=1, max_steps=1))
-    run = MultiObjectiveTrainer(model, [*models, letter_reward], args, task.train, task.validation, processing_class=tokenizer)
+    run = MultiObjectiveTrainer(model, [*models, letter_reward], args, task.train, task.validation,
+        processing_class=tokenizer)
     run.train()
     names = {k for row in run.state.log_history for k in row}
     assert {"weights/rm1", "weights/rm22", "eval_rm1", "rewards/rm22/mean", "eval_letter_reward"} <= names
@@ -232,15 +250,20 @@ def test_reward_models_are_named_as_trl_names_them(task, tmp_path, loaded):
 def test_rewards_of_one_name_are_told_apart(task, tmp_path):
     model, tokenizer = policy()
     with pytest.warns(UserWarning, match="letter_reward, letter_reward_2, <lambda>, <lambda>_2"):
-        run = MultiObjectiveTrainer(model, [letter_reward, letter_reward, lambda completions, **k: [0.0] * len(completions), lambda completions, **k: [1.0] * len(completions)],
-                                    MultiObjectiveConfig(**settings(tmp_path)), task.train, processing_class=tokenizer)
+        run = MultiObjectiveTrainer(model,
+            [letter_reward,
+            letter_reward, lambda completions, **k: [0.0] * len(completions), lambda completions, **k: [1.0] * len(
+            completions)],
+                                    MultiObjectiveConfig(**settings(tmp_path)), task.train,
+                                    processing_class=tokenizer)
     run.train()
     assert "weights/letter_reward_2" in run.state.log_history[0]
 
 
 def test_partials_and_positional_arguments_as_in_stock(task, tmp_path):
     model, tokenizer = policy()
-    run = MultiObjectiveTrainer(model, [functools.partial(letter_reward, extra=1), digit_reward], MultiObjectiveConfig(**settings(tmp_path)), task.train, None, tokenizer)
+    run = MultiObjectiveTrainer(model, [functools.partial(letter_reward, extra=1), digit_reward],
+        MultiObjectiveConfig(**settings(tmp_path)), task.train, None, tokenizer)
     assert run.reward_func_names == ["letter_reward", "digit_reward"]
     run.train()
 
@@ -250,7 +273,8 @@ def test_no_reward_source_gives_stocks_message(task, tmp_path):
     for Config, Trainer in ((GRPOConfig, GRPOTrainer), (MultiObjectiveConfig, MultiObjectiveTrainer)):
         model, tokenizer = policy()
         with pytest.raises(ValueError) as error:
-            Trainer(model=model, args=Config(**settings(tmp_path)), train_dataset=task.train, processing_class=tokenizer)
+            Trainer(model=model, args=Config(**settings(tmp_path)), train_dataset=task.train,
+                processing_class=tokenizer)
         said.append(str(error.value))
     assert said[0] == said[1]
 
@@ -276,7 +300,8 @@ def test_an_environment_with_a_reward_of_its_own_adds_an_objective(task, tmp_pat
     data = Dataset.from_dict(dict(prompt=[[dict(role="user", content="2+2")]] * 8))
     args = MultiObjectiveConfig(**settings(tmp_path, max_steps=1))
     try:
-        run = MultiObjectiveTrainer(small_model("llama", tokenizer), [letter_reward], args, data, processing_class=tokenizer, environment_factory=Game)
+        run = MultiObjectiveTrainer(small_model("llama", tokenizer), [letter_reward], args, data,
+            processing_class=tokenizer, environment_factory=Game)
     except (ValueError, ImportError) as error:
         pytest.skip(f"this tokenizer has no tools: {error}")
     assert [o.name for o in run.objectives][0] == "letter_reward" and len(run.objectives) == 2
@@ -289,9 +314,12 @@ def test_trls_penalties_have_volume(task, tmp_path):
         return [sum(ids) % 9 - 3.0 for ids in completion_ids]
 
     model, tokenizer = policy()
-    args = MultiObjectiveConfig(**settings(tmp_path, eval_strategy="steps", eval_steps=1), weighting="hypervolume", weighting_options=dict(mode="effective"))
+    args = MultiObjectiveConfig(**settings(tmp_path, eval_strategy="steps", eval_steps=1), weighting="hypervolume",
+        weighting_options=dict(mode="effective"))
     with pytest.warns(UserWarning, match="reward 'logit': values from .* are outside"):
-        run = MultiObjectiveTrainer(model, [get_soft_overlong_punishment(10, 5), get_repetition_penalty_reward(), logit], args, task.train, task.validation, processing_class=tokenizer)
+        run = MultiObjectiveTrainer(model,
+            [get_soft_overlong_punishment(10, 5), get_repetition_penalty_reward(), logit], args, task.train,
+            task.validation, processing_class=tokenizer)
         run.train()
     assert [o.range for o in run.objectives][:2] == [(-1, 0), (-1, 0)]
     assert run.objectives[2].range[0] <= -1 and run.weighting.objectives == run.objectives
@@ -302,25 +330,32 @@ def test_no_warning_of_old_names_from_our_trainer(task, tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model, tokenizer = policy()
-        args = MultiObjectiveConfig(**settings(tmp_path, eval_strategy="steps", eval_steps=1, gradient_checkpointing=True))
+        args = MultiObjectiveConfig(**settings(tmp_path, eval_strategy="steps", eval_steps=1,
+            gradient_checkpointing=True))
         MultiObjectiveTrainer(model, rewards(), args, task.train, task.validation, processing_class=tokenizer).train()
-    assert args.gradient_checkpointing and not [w for w in caught if issubclass(w.category, FutureWarning) and "checkpointing" in str(w.message)]
+    assert args.gradient_checkpointing and not [w for w in caught if issubclass(w.category, FutureWarning)
+        and "checkpointing" in str(w.message)]
 
 
 def small_deepseek(tokenizer):
     from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
-    config = DeepseekV3Config(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, moe_intermediate_size=8, num_hidden_layers=2, num_attention_heads=2,
-                              num_key_value_heads=2, n_shared_experts=1, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1, first_k_dense_replace=1, kv_lora_rank=8,
-                              q_lora_rank=8, qk_rope_head_dim=4, v_head_dim=8, qk_nope_head_dim=4, pad_token_id=0, eos_token_id=1)
+    config = DeepseekV3Config(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16,
+        moe_intermediate_size=8, num_hidden_layers=2, num_attention_heads=2,
+                              num_key_value_heads=2, n_shared_experts=1, n_routed_experts=4, num_experts_per_tok=2,
+                              n_group=1, topk_group=1, first_k_dense_replace=1, kv_lora_rank=8,
+                              q_lora_rank=8, qk_rope_head_dim=4, v_head_dim=8, qk_nope_head_dim=4, pad_token_id=0,
+                              eos_token_id=1)
     return DeepseekV3ForCausalLM(config)
 
 
 def test_a_sketch_of_experts_trains_or_is_refused(task, tmp_path):
     tokenizer = make_tokenizer()
-    args = MultiObjectiveConfig(**settings(tmp_path), weighting="gradient", weighting_options=dict(gradients="sketch"))
+    args = MultiObjectiveConfig(**settings(tmp_path), weighting="gradient",
+        weighting_options=dict(gradients="sketch"))
     try:
-        MultiObjectiveTrainer(small_deepseek(tokenizer), rewards(), args, task.train, processing_class=tokenizer).train()
+        MultiObjectiveTrainer(small_deepseek(tokenizer), rewards(), args, task.train,
+            processing_class=tokenizer).train()
     except ConfigError as error:
         assert "choose other layers" in str(error)
 
@@ -332,10 +367,13 @@ def test_an_auxiliary_loss_belongs_to_no_objective(task, tmp_path, gradients):
     def gramian(coefficient):
         tokenizer = make_tokenizer()
         torch.manual_seed(0)
-        config = MixtralConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, num_local_experts=2,
+        config = MixtralConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+            num_attention_heads=2, num_key_value_heads=2, num_local_experts=2,
                                router_aux_loss_coef=coefficient, pad_token_id=0, eos_token_id=1)
-        args = MultiObjectiveConfig(**settings(tmp_path, max_steps=1, router_aux_loss_coef=coefficient), weighting="gradient", weighting_options=dict(gradients=gradients))
-        run = MultiObjectiveTrainer(MixtralForCausalLM(config), rewards(), args, task.train, processing_class=tokenizer)
+        args = MultiObjectiveConfig(**settings(tmp_path, max_steps=1, router_aux_loss_coef=coefficient),
+            weighting="gradient", weighting_options=dict(gradients=gradients))
+        run = MultiObjectiveTrainer(MixtralForCausalLM(config), rewards(), args, task.train,
+            processing_class=tokenizer)
         run.train()
         return run.weighting.influence
 
@@ -348,7 +386,8 @@ def test_an_auxiliary_loss_belongs_to_no_objective(task, tmp_path, gradients):
 
 def test_tokens_of_tools_are_masked_and_all_inputs_are_forwarded(task, tmp_path):
     model, tokenizer = policy()
-    run = MultiObjectiveTrainer(model, rewards(), MultiObjectiveConfig(**settings(tmp_path)), task.train, processing_class=tokenizer)
+    run = MultiObjectiveTrainer(model, rewards(), MultiObjectiveConfig(**settings(tmp_path)), task.train,
+        processing_class=tokenizer)
     seen = {}
 
     def stands_in(model, ids, mask, keep, batch_size=None, **others):
@@ -357,7 +396,8 @@ def test_tokens_of_tools_are_masked_and_all_inputs_are_forwarded(task, tmp_path)
 
     run._get_per_token_logps_and_entropies = stands_in
     ones = torch.ones(2, 3, dtype=torch.long)
-    output = dict(prompt_ids=ones, prompt_mask=ones, completion_ids=ones, completion_mask=ones, pixel_values=torch.ones(2, 4), num_images=[1, 1], tool_mask=torch.tensor([[1, 0, 1], [1, 1, 0]]), other=1)
+    output = dict(prompt_ids=ones, prompt_mask=ones, completion_ids=ones, completion_mask=ones,
+        pixel_values=torch.ones(2, 4), num_images=[1, 1], tool_mask=torch.tensor([[1, 0, 1], [1, 1, 0]]), other=1)
     run.log_probs(output)
     assert set(seen) == {"pixel_values", "num_images"}
     ratios, mask = run.log_ratios(torch.full((2, 3), 2.0), torch.zeros(2, 3), output)

@@ -1,4 +1,5 @@
-"""Grid files as strangers write them: each is one line that names the field, with exit code 2 and nothing left behind."""
+"""Grid files as strangers write them: each is one line that names the field, with exit code 2 and nothing left
+behind."""
 import json
 from pathlib import Path
 
@@ -80,7 +81,8 @@ GRIDS = {  # grid file -> what its one line must say
     "axes: {wieghting: [fixed]}": ["wieghting: got 'fixed'", "weighting"],
     "axes: {learning_rat: [0.001]}": ["learning_rat: got 0.001", "learning_rate"],
     "axes: {seed: [0]}\nblocks: [{seed: [1]}]": ["seed: got [1]", "among the axes"],
-    f"axes: {{seed: &n {list(range(1, 101))}, max_steps: *n, num_generations: *n}}": ["grid: got 'g'", f"at most {MOST_RUNS} runs, not 1000000"],
+    f"axes: {{seed: &n {list(range(1, 101))}, max_steps: *n, num_generations: *n}}": ["grid: got 'g'",
+    f"at most {MOST_RUNS} runs, not 1000000"],
     "shared: [1]": ["shared: got [1]", "a mapping"],
     "shared: null": ["shared: got None", "a mapping"],
     "shared: {3: 4}": ["grid: got ", "'3', not a text"],
@@ -150,7 +152,8 @@ def test_a_folder_that_cannot_be_one_is_one_line(out, tmp_path, monkeypatch, cap
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.yaml", ".", "/", "", "..", "a\0b", "x" * 300, "nbs", "{}", "%s"], ids=lambda n: repr(n[:10]))
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.yaml", ".", "/", "", "..", "a\0b", "x" * 300, "nbs", "{}",
+    "%s"], ids=lambda n: repr(n[:10]))
 def test_a_grid_that_is_not_there_is_one_line(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["study", name]) == 2
@@ -159,7 +162,8 @@ def test_a_grid_that_is_not_there_is_one_line(name, tmp_path, monkeypatch, capsy
     assert not list(tmp_path.iterdir())
 
 
-LABELS = ["../../../escaped", "..", ".", "a/../..", "/absolute", "a/b", "{seed}", "a\nb", "~", "-rf", "a b", "\u00e9", "CON", "%s", "a\\b"]
+LABELS = ["../../../escaped", "..", ".", "a/../..", "/absolute", "a/b", "{seed}", "a\nb", "~", "-rf", "a b", "\u00e9",
+    "CON", "%s", "a\\b"]
 
 
 @pytest.mark.parametrize("label", LABELS, ids=repr)
@@ -189,10 +193,12 @@ def test_what_is_legitimate_stays_so(tmp_path):
     (tmp_path / "recipe.yaml").write_text("max_steps: 2\nweighting_options: {mode: effective}\n")
     (tmp_path / "g.yaml").write_text(
         "config: recipe.yaml\nshared: {learning_rate: 1e-4}\naxes: {seed: [0, 1, 1]}\n"
-        "blocks:\n  - {weighting: [hypervolume], preset: &p [balanced, [.5, .25, .25]]}\n  - {weighting: [hypervolume], label: [again], preset: *p}\n"
+        "blocks:\n  - {weighting: [hypervolume], preset: &p [balanced, [.5, .25, .25]]}\n  - "
+        "{weighting: [hypervolume], label: [again], preset: *p}\n"
     )
     configs = grid_configs(read_grid(tmp_path / "g.yaml"))
-    assert len(configs) == 8 and {c.max_steps for c in configs} == {2} and {c.learning_rate for c in configs} == {1e-4}
+    assert len(configs) == 8 and {c.max_steps for c in configs} == {2} and {c.learning_rate
+        for c in configs} == {1e-4}
     assert grid_configs(Grid("g", TRAIN)) == [ExperimentConfig()]
     assert len(grid_configs(Grid("g", TRAIN), seeds=3)) == 3
     for wrong in (0, -1, MOST_RUNS + 1, 10**30, 1.5, "two", True):

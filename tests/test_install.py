@@ -30,7 +30,8 @@ def test_a_line_that_moves_and_says_how_long_it_takes(tmp_path):
     said = out.getvalue().split("\r")
     assert "100%  3 of 3 packages fetched, 3 installed" in said[-1] and "about 0:00 left" in said[-1]
     assert len({line.split("%")[0] for line in said[1:]}) > 2 and out.getvalue().count("\n") == 1
-    assert "50%  4 of 4 packages fetched, 0 installed  [1:00, about 1:00 left]  numpy" in progress(4, 0, 4, 60.0, "numpy")
+    assert "50%  4 of 4 packages fetched, 0 installed  [1:00, about 1:00 left]  numpy" in progress(4, 0, 4, 60.0,
+        "numpy")
 
 
 def test_what_pip_said_is_shown_where_it_fails(tmp_path):
@@ -54,5 +55,22 @@ def test_every_text_names_the_distribution_and_not_another_project():
     settings.read(ROOT / "settings.ini")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == settings["DEFAULT"]["lib_name"] == "mora-rl"
-    assert project["description"] == settings["DEFAULT"]["description"] and project["requires-python"] == f">={settings['DEFAULT']['min_python']}"
+    assert project["description"] == settings["DEFAULT"]["description"]
+    assert project["requires-python"] == f">={settings['DEFAULT']['min_python']}"
     assert project["keywords"] == settings["DEFAULT"]["keywords"].split()
+
+
+def test_a_wheel_holds_notebooks_grids_recipes_and_policies():
+    "Each folder that the wheel maps exists, and its patterns take what an installed `mora study quick` needs."
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert set(setuptools["package-dir"]) <= set(setuptools["packages"])
+    taken = set()
+    for package, patterns in setuptools["package-data"].items():
+        folder = ROOT / setuptools["package-dir"][package]
+        taken |= {file.relative_to(ROOT).as_posix() for pattern in patterns for file in folder.glob(pattern)
+            if file.is_file()}
+    needed = ["nbs/experiments/train.ipynb", "nbs/experiments/report.ipynb", "nbs/experiments/grids/quick.yaml",
+              "data/policies/embedded/model.safetensors", "recipes/accelerate/ddp.yaml", "mora/py.typed"]
+    assert set(needed) <= taken
+    modules = {p.parent.relative_to(ROOT).as_posix().replace("/", ".") for p in (ROOT / "mora").rglob("*.py")}
+    assert modules <= set(setuptools["packages"])

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): p for p in (ROOT / "mora").rglob("*.py") if p.stem != "_modidx"}
+MODULES = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): p for p in (ROOT / "mora").rglob("*.py")
+    if p.stem != "_modidx"}
 STUDY = {name for name in MODULES if name.startswith("mora.study.")} | {"mora.__main__"}
 LIBRARY = set(MODULES) - STUDY
 OF_TRL = {"mora.figure_style", "mora.trainer", "mora.live", "mora.training.checkpoints", "mora.training.evidence"}
-ABSENT = ["trl", "transformers", "datasets", "accelerate", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill", "nbformat", "IPython", "yaml",
+ABSENT = ["trl", "transformers", "datasets", "accelerate", "pandas", "pyarrow", "matplotlib", "seaborn", "papermill",
+    "nbformat", "IPython", "yaml",
           "joblib", "jinja2", "rich", "tqdm", "scipy", "fastcore"]
 
 ALONE = """
@@ -68,7 +70,8 @@ for name in mora.weighting_names():
     if name!="gramian": mora.check_weighting(lambda weights=None, name=name: mora.make_weighting(name, weights=weights))
 print(mora.grpo(torch.tensor([0., 1., 0., 1.]), 2).tolist(), mora.AccuracyReward()(["\\\\boxed{{2}}"], answer=["2"]))
 """)
-    assert said.returncode == 0 and said.stdout.split("[")[1].startswith("-0.7") and said.stdout.strip().endswith("[1.0]"), said.stdout + said.stderr
+    assert said.returncode == 0 and said.stdout.split(
+        "[")[1].startswith("-0.7") and said.stdout.strip().endswith("[1.0]"), said.stdout + said.stderr
 
 
 @pytest.mark.parametrize("what, says", [
@@ -77,7 +80,8 @@ print(mora.grpo(torch.tensor([0., 1., 0., 1.]), 2).tolist(), mora.AccuracyReward
 ])
 def test_a_missing_extra_is_named(what, says):
     said = alone(what)
-    assert said.returncode == 1 and says in said.stderr.splitlines()[-1] and "mora-rl[" in said.stderr.splitlines()[-1]
+    assert said.returncode == 1 and says in said.stderr.splitlines()[-1] and "mora-rl[" in said.stderr.splitlines(
+        )[-1]
 
 
 def test_the_command_names_the_extra_in_one_line():

@@ -33,13 +33,16 @@ def make(task, tmp_path, monkeypatch):
     def trainer(view, **changes):
         model, tokenizer = load_policy("embedded")
         settings = dict(
-            output_dir=str(tmp_path), max_steps=3, per_device_train_batch_size=8, per_device_eval_batch_size=8, num_generations=4,
+            output_dir=str(tmp_path), max_steps=3, per_device_train_batch_size=8, per_device_eval_batch_size=8,
+            num_generations=4,
             max_completion_length=64, learning_rate=1e-3, logging_steps=1, save_strategy="no",
-            eval_strategy="steps", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False, use_cpu=True,
+            eval_strategy="steps", eval_steps=1, report_to="none", bf16=False, gradient_checkpointing=False,
+            use_cpu=True,
         )
         args = MultiObjectiveConfig(**settings | changes)
         held_out = {"validation": task.validation}
-        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, held_out, processing_class=tokenizer, callbacks=[view])
+        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, held_out,
+            processing_class=tokenizer, callbacks=[view])
 
     return trainer
 
@@ -67,11 +70,13 @@ def test_a_terminal_gets_one_table_in_place(make, terminal):
         trainer.train()
         assert sys.stdout is terminal
     said = terminal.getvalue()
-    for words in ("step 1/3", "step 3/3", "accuracy ↑", "length ↓", "clarity ↑", "hypervolume", "gain", "best", "weight"):
+    for words in ("step 1/3", "step 3/3", "accuracy ↑", "length ↓", "clarity ↑", "hypervolume", "gain", "best",
+            "weight"):
         assert words in said
     assert any(bar in said for bar in BARS)
     assert said.count("\x1b[2K") > 10, "lines are rewritten"
-    assert "'loss'" not in said and not any(isinstance(c, PrinterCallback | ProgressCallback) for c in trainer.callback_handler.callbacks)
+    assert "'loss'" not in said and not any(isinstance(c, PrinterCallback | ProgressCallback)
+        for c in trainer.callback_handler.callbacks)
     assert said.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
 
 
@@ -126,7 +131,8 @@ def test_a_notebook_gets_one_figure_in_place(make, displayed, monkeypatch):
 
     figures = []
     draw = live.live_figure
-    monkeypatch.setattr(live, "live_figure", lambda *run, **kwargs: figures.append(draw(*run, **kwargs)) or figures[-1])
+    monkeypatch.setattr(live, "live_figure", lambda *run, **kwargs: figures.append(draw(*run, **kwargs))
+        or figures[-1])
     make(LiveView(pair=("accuracy", "clarity"), seconds=0.0)).train()
     assert len(displayed) == len(figures) >= 2 and all(image.data.startswith(b"\x89PNG") for image in displayed)
     objectives, weights, front = figures[-1].axes
@@ -161,8 +167,10 @@ def test_a_failing_drawing_stops_nothing_and_warns_once(make, monkeypatch):
 NAMES = ["_a", "[bold]b[/]", "[/x]c", "$d$", "$e", "{f}", "g\nh", "\u65e5", "<b>", "_", "a.b/c", "%s"]
 nan, inf = float("nan"), float("inf")
 VALUES = {
-    "ordinary": [0.3, 0.5], "none": [None], "nan": [nan], "infinite": [inf, -inf], "some": [None, nan, inf, -inf, 0.5], "huge": [1e308, -1e308, 1e30],
-    "zero": [0.0], "negative": [-3.0], "whole": [1, 2], "texts": ["NaN", "x"], "lists": [[1, 2]], "truths": [True, False],
+    "ordinary": [0.3, 0.5], "none": [None], "nan": [nan], "infinite": [inf, -inf],
+    "some": [None, nan, inf, -inf, 0.5], "huge": [1e308, -1e308, 1e30],
+    "zero": [0.0], "negative": [-3.0], "whole": [1, 2], "texts": ["NaN", "x"], "lists": [[1, 2]],
+    "truths": [True, False],
 }  # fmt: skip
 
 
@@ -171,10 +179,13 @@ def hostile_log(objectives, values, validated):
     values = itertools.cycle(values)
     log = []
     for step in range(3):
-        names = [f"{part}{o.name}{end}" for o in objectives for part, end in (("weights/", ""), ("rewards/", "/mean"))]
-        log.append({"step": step, **dict(zip([*names, "multiplier", "completions/mean_length"], values, strict=False))})
+        names = [f"{part}{o.name}{end}" for o in objectives
+            for part, end in (("weights/", ""), ("rewards/", "/mean"))]
+        log.append({"step": step, **dict(zip([*names, "multiplier", "completions/mean_length"], values,
+            strict=False))})
         if validated:
-            log.append({"step": step, **dict(zip([f"eval_validation_{o.name}" for o in objectives], values, strict=False))})
+            log.append({"step": step, **dict(zip([f"eval_validation_{o.name}" for o in objectives], values,
+                strict=False))})
     return log
 
 
@@ -182,12 +193,14 @@ def hostile_log(objectives, values, validated):
 @pytest.mark.parametrize("count", [1, 2, 12])
 @pytest.mark.parametrize("values", VALUES)
 def test_no_log_and_no_name_ends_the_view(values, count, screen, displayed, monkeypatch, terminal):
-    objectives = [Objective(n, "min" if i % 2 else "max", measure="length" if i % 3 == 1 else "reward") for i, n in enumerate(NAMES[:count])]
+    objectives = [Objective(n, "min" if i % 2 else "max", measure="length" if i % 3 == 1 else "reward")
+        for i, n in enumerate(NAMES[:count])]
     monkeypatch.setattr(live, "find_screen", screen)
     for validated in (True, False):
         log = hostile_log(objectives, VALUES[values], validated)
         state = types.SimpleNamespace(log_history=log, max_steps=3, global_step=2)
-        trainer = types.SimpleNamespace(objectives=objectives, state=state, is_world_process_zero=lambda: True, remove_callback=lambda c: None)
+        trainer = types.SimpleNamespace(objectives=objectives, state=state, is_world_process_zero=lambda: True,
+            remove_callback=lambda c: None)
         view = LiveView()
         with contextlib.redirect_stdout(terminal), warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -205,7 +218,8 @@ def test_only_the_main_process_draws(make, capsys, monkeypatch):
 
 def test_added_later_and_wrong_pairs_refused(make, capsys):
     trainer = make(LiveView(pair=("accuracy", "length")))
-    with pytest.raises(ConfigError, match="pair: got .'accuracy', 'length'., expected two of accuracy, conciseness, clarity"):
+    with pytest.raises(ConfigError,
+            match="pair: got .'accuracy', 'length'., expected two of accuracy, conciseness, clarity"):
         trainer.train()
     trainer.remove_callback(LiveView)
     trainer.add_callback(LiveView(lines=3))

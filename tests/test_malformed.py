@@ -1,4 +1,5 @@
-"""No malformed setting ends in a traceback, a hang or a run: one line with field, value and what is allowed, exit code 2, nothing left on disk."""
+"""No malformed setting ends in a traceback, a hang or a run: one line with field, value and what is allowed, exit
+code 2, nothing left on disk."""
 import os
 import json
 from pathlib import Path
@@ -10,7 +11,8 @@ from mora.study.cli import main
 from mora.study.run import load_run, read_config
 
 ROOT = Path(__file__).parents[1]
-LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+LAUGHS = ("a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "\n".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)))
 
 DOCUMENTS = {  # no mapping of settings, whatever the file is for -> a part of its one line
     "binary": (b"\xff\xd8\xff\xe0", "line 1 is not UTF-8 text: byte 0xff"),
@@ -36,9 +38,11 @@ DOCUMENTS = {  # no mapping of settings, whatever the file is for -> a part of i
     "python object": (b"max_steps: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     "wrong tag": (b"max_steps: !!bool perhaps", "perhaps"),
     "very deep": (b"a: " + b"[" * 5000, "more than 20 levels"),
-    "deep by aliases": ("\n".join(["a0: &a0 [1]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 60)]).encode(), "more than 20 levels"),
+    "deep by aliases": ("\n".join(["a0: &a0 [1]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 60)]).encode(),
+    "more than 20 levels"),
     "billion laughs": (LAUGHS.encode(), "once its aliases are followed"),
-    "merged laughs": (("a: &a {p: 1}\n" + "\n".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}" for a, b in zip("abcdefgh", "bcdefghi", strict=True))).encode(), "aliases"),
+    "merged laughs": (("a: &a {p: 1}\n" + "\n".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}"
+    for a, b in zip("abcdefgh", "bcdefghi", strict=True))).encode(), "aliases"),
     "part of itself": (b"shared: &s {max_steps: [*s]}", "a part of"),
     "number of 5000 digits": (b"steps: " + b"9" * 5000, "digits"),
     "large": (b"# " + b"x" * 400_000, "more than 300,000 bytes"),
@@ -66,7 +70,8 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "completions of a billion tokens": (dict(max_completion_length=10**9), "max_completion_length", "at most"),
     "completions longer than the model": (dict(max_completion_length=5000), "max_completion_length", "positions"),
     "batch of a process huge": (dict(per_device_train_batch_size=10**9), "per_device_train_batch_size", "at most"),
-    "batch huge": (dict(per_device_train_batch_size=10**5, steps_per_generation=10**3, max_steps=1), "per_device_train_batch_size", "at most 1,000,000"),
+    "batch huge": (dict(per_device_train_batch_size=10**5, steps_per_generation=10**3, max_steps=1),
+    "per_device_train_batch_size", "at most 1,000,000"),
     "test size huge": (dict(test_size=10**12), "test_size", "at most"),
     "chat a text": (dict(chat="perhaps"), "chat", "true or false"),
     "label a number": (dict(label=7), "label", "text"),
@@ -96,9 +101,11 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "rewards syntax error": (dict(rewards=["broken:x"]), "rewards", "SyntaxError"),
     "rewards exit on import": (dict(rewards=["leaving:x"]), "rewards", "SystemExit"),
     "rewards raise on import": (dict(rewards=["raising:x"]), "rewards", "two lines"),
-    "rewards of the standard library": (dict(rewards=[{"subprocess:Popen": {"args": ["touch", "made"]}}]), "rewards", "standard library"),
+    "rewards of the standard library": (dict(rewards=[{"subprocess:Popen": {"args": ["touch", "made"]}}]), "rewards",
+    "standard library"),
     "rewards os.system": (dict(rewards=["os:system"]), "rewards", "standard library"),
-    "rewards that are no rewards": (dict(rewards=[{"shutil_like:remove": {"path": "made"}}]), "rewards", "cannot be called with completions"),
+    "rewards that are no rewards": (dict(rewards=[{"shutil_like:remove": {"path": "made"}}]), "rewards",
+    "cannot be called with completions"),
     "rewards with unknown options": (dict(rewards=[{"accuracy": {"speed": 2}}]), "rewards", "options"),
     "lora r 0": (dict(lora=dict(r=0)), "lora", "at least 1"),
     "lora r text": (dict(lora=dict(r="many")), "lora", "a whole number"),
@@ -117,11 +124,14 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "lora inference": (dict(lora=dict(r=4, inference_mode=True)), "lora", "inference_mode as"),
     "lora a list": (dict(lora=[4]), "lora", "a mapping"),
     "chat without a template": (dict(chat=True), "chat", "no chat template"),
-    "layers missing": (dict(weighting="gradient", weighting_options=dict(layers="nowhere")), "layers", "the model has"),
-    "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "seed", "a whole number from 0"),
+    "layers missing": (dict(weighting="gradient", weighting_options=dict(layers="nowhere")), "layers",
+    "the model has"),
+    "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "seed",
+    "a whole number from 0"),
     "weighting option unknown": (dict(weighting_options=dict(speed=1)), "option of fixed", "one of"),
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
-    "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation", "a multiple of gradient_accumulation_steps (2)"),
+    "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation",
+    "a multiple of gradient_accumulation_steps (2)"),
     "an old name": (dict(steps=4), "steps", "max_steps, the name of this setting now"),
 }
 
@@ -205,7 +215,8 @@ OPTIONS = {  # trainer options -> a part of the line; the field is the first opt
 WORDS = {  # what is typed -> (field, a part of the line)
     "remote code by a setting": (["--model-init-kwargs", "{trust_remote_code: true}"], "trust_remote_code", "flag"),
     "remote code as a text": (["--model-init-kwargs", "{trust_remote_code: 'false'}"], "trust_remote_code", "flag"),
-    "remote code in options": (["--trainer-options", "{model_init_kwargs: {trust_remote_code: 1}}"], "trust_remote_code", "flag"),
+    "remote code in options": (["--trainer-options", "{model_init_kwargs: {trust_remote_code: 1}}"],
+    "trust_remote_code", "flag"),
     "out a file": (["--out", "file"], "out", "a file"),
     "out below a file": (["--out", "file/below"], "out", "a file"),
     "out a null byte": (["--out", "a\0b"], "out", "the path of a folder"),
@@ -260,7 +271,8 @@ TABLES = {  # data set -> (name of the file, its text, field)
     "header only": ("t.csv", "prompt,answer\n", "task"),
     "empty file": ("t.csv", "", "task"),
     "two rows": ("t.csv", "prompt,answer\na,1\nb,2\n", "task"),
-    "null prompts": ("t.jsonl", "\n".join(json.dumps(r | (dict(prompt=None) if i % 3 else {})) for i, r in enumerate(ROWS)), "prompt_column"),
+    "null prompts": ("t.jsonl", "\n".join(json.dumps(r | (dict(prompt=None) if i % 3 else {}))
+    for i, r in enumerate(ROWS)), "prompt_column"),
     "empty prompts": ("t.jsonl", "\n".join(json.dumps(r | dict(prompt="")) for r in ROWS), "prompt_column"),
     "number prompts": ("t.jsonl", "\n".join(json.dumps(r | dict(prompt=.5)) for r in ROWS), "prompt_column"),
     "prompts empty lists": ("t.jsonl", "\n".join(json.dumps(r | dict(prompt=[])) for r in ROWS), "prompt_column"),
@@ -308,7 +320,8 @@ def refused(capsys, place, words, field, part):
 def written(place, said):
     "A recipe in a file."
     path = place / "mine.yaml"
-    path.write_bytes(said if isinstance(said, bytes) else (said if isinstance(said, str) else yaml.safe_dump(said)).encode())
+    path.write_bytes(said if isinstance(said, bytes)
+        else (said if isinstance(said, str) else yaml.safe_dump(said)).encode())
     return str(path)
 
 
@@ -329,7 +342,8 @@ def test_setting(name, place, capsys):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_option(name, place, capsys):
     options, part = OPTIONS[name]
-    refused(capsys, place, ["train", "--config", written(place, dict(trainer_options=options))], next(iter(options)), part)
+    refused(capsys, place, ["train", "--config", written(place, dict(trainer_options=options))], next(iter(options)),
+        part)
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -344,9 +358,11 @@ def test_grid(name, place, capsys):
     refused(capsys, place, ["study", written(place, said)], field, part)
 
 
-@pytest.mark.parametrize("words", [["--out", "file"], ["--out", ""], ["--workers", "0"], ["--workers", "9" * 30], ["--seeds", ".inf"], ["--set", "max_steps=[4"], ["--set", "max_steps=1e30"]], ids=str)
+@pytest.mark.parametrize("words", [["--out", "file"], ["--out", ""], ["--workers", "0"], ["--workers", "9" * 30],
+    ["--seeds", ".inf"], ["--set", "max_steps=[4"], ["--set", "max_steps=1e30"]], ids=str)
 def test_study_words(words, place, capsys):
-    refused(capsys, place, ["study", str(ROOT / "nbs" / "experiments" / "grids" / "quick.yaml"), *words], "", words[0].strip("-") if words[0] != "--set" else "max_steps")
+    refused(capsys, place, ["study", str(ROOT / "nbs" / "experiments" / "grids" / "quick.yaml"), *words], "",
+        words[0].strip("-") if words[0] != "--set" else "max_steps")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -354,10 +370,12 @@ def test_study_words(words, place, capsys):
 def test_table(further, name, place, capsys):
     file, text, field = TABLES[name]
     (place / file).write_text(text)
-    refused(capsys, place, ["train", "--task", file, "--model", "embedded", "--per-device-train-batch-size", "16", "--max-steps", "1", *further], field, "")
+    refused(capsys, place, ["train", "--task", file, "--model", "embedded", "--per-device-train-batch-size", "16",
+        "--max-steps", "1", *further], field, "")
 
 
-@pytest.mark.parametrize("name", ["rewards of the standard library", "rewards that are no rewards", "lora r 0", "label empty"])
+@pytest.mark.parametrize("name", ["rewards of the standard library", "rewards that are no rewards", "lora r 0",
+    "label empty"])
 def test_dry_run(name, place, capsys):
     said, field, part = SETTINGS[name]
     refused(capsys, place, ["train", "--dry-run", "--config", written(place, said)], field, part)
@@ -366,10 +384,12 @@ def test_dry_run(name, place, capsys):
 def test_any_label(place, capsys):
     "A label is data: the run has a safe name, and the label is kept as it was given."
     label = "../../two\nlines {x} " + "é" * 300
-    small = dict(label=label, max_steps=1, num_generations=2, per_device_train_batch_size=4, max_completion_length=8, validation_size=2, test_size=2)
+    small = dict(label=label, max_steps=1, num_generations=2, per_device_train_batch_size=4, max_completion_length=8,
+        validation_size=2, test_size=2)
     assert main(["train", "--config", written(place, small)]) == 0, capsys.readouterr().err
     (folder,) = (place / "runs").iterdir()
-    assert folder.name.isascii() and folder.name.startswith("grpo-_.._two_lines_x_") and read_config(folder)[0].label == label
+    assert folder.name.isascii() and folder.name.startswith("grpo-_.._two_lines_x_") and read_config(
+        folder)[0].label == label
     assert load_run(folder).config.name == folder.name
 
 

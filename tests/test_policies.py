@@ -14,7 +14,8 @@ from mora.study import policies
 from mora.study.cli import main as study
 from mora.errors import ConfigError
 from mora.study.policies import (
-    HABITS, MIXTURES, POLICIES, check_prompt_lengths, lesson, lessons, load_policy, main, make_tokenizer, needs_hub, policy_path, warm_start,
+    HABITS, MIXTURES, POLICIES, check_prompt_lengths, lesson, lessons, load_policy, main, make_tokenizer, needs_hub,
+    policy_path, warm_start,
 )  # fmt: skip
 from mora.study.grid import find_grid, grid_configs, read_grid
 from mora.study.tasks import NAMES, RANGES, load_dataset_task
@@ -25,7 +26,8 @@ WITHIN = RANGES["embedded"]
 def digest(habits, n=200):
     "Of `n` lessons."
     rng = random.Random(0)
-    return hashlib.sha256("".join(p.prompt + s for p, s in (lesson(rng, WITHIN, habits) for _ in range(n))).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(p.prompt + s
+        for p, s in (lesson(rng, WITHIN, habits) for _ in range(n))).encode()).hexdigest()[:16]
 
 
 def test_lessons_of_the_policy_that_ships_are_what_they_were():
@@ -38,7 +40,8 @@ def test_lessons_of_the_policy_that_ships_are_what_they_were():
 def test_mixtures_have_habits_for_everybody_and_differ():
     assert list(MIXTURES) == ["habits", "careful", "terse", "even"]
     for habits in MIXTURES.values():
-        assert list(habits) == list(NAMES) and all(sum(shares) == 100 for h in habits.values() for shares in (h.steps, h.markers, h.talk))
+        assert list(habits) == list(NAMES) and all(sum(shares) == 100 for h in habits.values()
+            for shares in (h.steps, h.markers, h.talk))
         assert all(0 < h.box < 100 for h in habits.values())
     assert len({digest(habits, 20) for habits in MIXTURES.values()}) == len(MIXTURES)
 
@@ -47,7 +50,8 @@ def test_unknown_mixture_is_refused_in_one_line(tmp_path, capsys):
     said = "mixture: got 'chatty', expected one of habits, careful, terse, even"
     with pytest.raises(ConfigError, match=said):
         warm_start(mixture="chatty")
-    assert main(["embedded", "--mixture", "chatty", "--out", str(tmp_path / "x")]) == 2 and capsys.readouterr().err.strip() == said
+    assert main(["embedded", "--mixture", "chatty", "--out",
+        str(tmp_path / "x")]) == 2 and capsys.readouterr().err.strip() == said
     assert not (tmp_path / "x").exists()
 
 
@@ -62,15 +66,18 @@ def test_mixture_is_what_is_imitated_and_recorded(monkeypatch):
 def test_missing_policy_is_refused_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(ConfigError) as refused:
         policy_path(tmp_path / "careful")
-    assert str(refused.value) == f"model: got '{tmp_path}/careful', expected a folder; make it with: python -m mora.study.policies embedded --mixture careful --out {tmp_path}/careful"
+    assert str(refused.value) == (f"model: got '{tmp_path}/careful', expected a folder; make it "
+        f"with: python -m mora.study.policies embedded --mixture careful --out {tmp_path}/careful")
 
 
 def test_grid_has_every_further_mixture_under_the_presets_and_frontier():
     configs = grid_configs(read_grid(find_grid("warm_start")))
-    each = [("fixed", "accuracy-focused"), ("fixed", "balanced"), ("fixed", "efficiency-focused"), ("frontier", "balanced")]
+    each = [("fixed", "accuracy-focused"), ("fixed", "balanced"), ("fixed", "efficiency-focused"),
+        ("frontier", "balanced")]
     for mixture in set(MIXTURES) - {"habits"}:  # that of the policy that ships is trained for the leaderboard
         mine = [c for c in configs if c.label.startswith(mixture)]
-        assert [(c.weighting, c.preset) for c in mine] == each and all(c.label == f"{mixture}-{c.weighting}" for c in mine)
+        assert [(c.weighting, c.preset) for c in mine] == each and all(c.label == f"{mixture}-{c.weighting}"
+            for c in mine)
         assert {c.model for c in mine} == {f"runs/policies/{mixture}"}
     assert len(configs) == len({c.name for c in configs}) == 12
 
@@ -79,7 +86,8 @@ def test_a_study_whose_policies_are_missing_is_refused_before_training(tmp_path,
     grid = find_grid("warm_start").resolve()
     monkeypatch.chdir(tmp_path)
     assert study(["study", str(grid), "--out", "out"]) == 2
-    assert "make it with: python -m mora.study.policies embedded --mixture careful --out runs/policies/careful" in capsys.readouterr().err
+    assert ("make it with: python -m mora.study.policies embedded --mixture careful --out "
+        "runs/policies/careful") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -159,7 +167,8 @@ BROKEN = {  # file, its content (a dict changes settings), part of the line
     "width as text": ("config.json", dict(hidden_size="big"), "hidden_size"),
     "no tokenizer": ("tokenizer.json", None, "a causal language model with its tokenizer"),
     "tokenizer cut off": ("tokenizer.json", b'{"a":', "a causal language model with its tokenizer"),
-    "nothing ends a text": ("tokenizer_config.json", dict(pad_token=None, eos_token=None), "a token that ends a text or pads it"),
+    "nothing ends a text": ("tokenizer_config.json", dict(pad_token=None, eos_token=None),
+    "a token that ends a text or pads it"),
 }
 
 
@@ -181,7 +190,8 @@ def test_a_folder_that_is_no_model(kind, tmp_path, no_network):
 def test_only_the_adapter_of_a_hub_model_needs_the_hub(tmp_path, no_network):
     model, tokenizer = load_policy("embedded")
     plain = model.num_parameters()
-    peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear")).save_pretrained(tmp_path)
+    peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM",
+        target_modules="all-linear")).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert not needs_hub(policy_path(tmp_path)) and load_policy(tmp_path)[0].num_parameters() > plain
     about = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -220,6 +230,7 @@ def test_prompts_are_counted_as_the_trainer_counts_them(tmp_path):
     longest = len(tokenizer("<system> xxxxxxxx\n<user> y\n<assistant> ")["input_ids"])
     assert check_prompt_lengths(task, tokenizer, model.config, 16) == longest
     model.config.max_position_embeddings = longest
-    assert f"fit into the {longest} positions" in refused(lambda: check_prompt_lengths(task, tokenizer, model.config, 16))
+    assert f"fit into the {longest} positions" in refused(lambda: check_prompt_lengths(task, tokenizer, model.config,
+        16))
     tokenizer.chat_template = "{{ raise_exception('no system message') }}"
     assert "no system message" in refused(lambda: check_prompt_lengths(task, tokenizer, model.config, 16))

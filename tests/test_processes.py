@@ -1,4 +1,5 @@
-"""Two gloo processes against one, on the same global batch of 16 completions; and against two that share the parameters out."""
+"""Two gloo processes against one, on the same global batch of 16 completions; and against two that share the
+parameters out."""
 import importlib.util
 import json
 import os
@@ -18,7 +19,8 @@ SCRIPT = Path(__file__).with_name("processes.py")
 RUNS = {
     "exact": dict(weighting="gradient"),
     "sketch": dict(weighting="gradient", weighting_options=dict(gradients="sketch")),
-    "accumulated": dict(weighting="gradient", weighting_options=dict(gradients="sketch"), gradient_accumulation_steps=2),
+    "accumulated": dict(weighting="gradient", weighting_options=dict(gradients="sketch"),
+    gradient_accumulation_steps=2),
     "hypervolume": dict(weighting="hypervolume", weighting_options=dict(mode="effective")),
     "update": dict(weighting="ctwa"),
     "reference": dict(weighting="pama"),
@@ -27,11 +29,13 @@ RUNS = {
 }
 GRAMIANS = ("exact", "sketch", "accumulated")
 SHARDED = ("fixed", "missing", "hypervolume")
-UNSHARDED = {"exact": "per-objective gradients", "sketch": "per-objective gradients", "update": "log-probs before and after a step", "reference": "log-probs before and after a step"}
+UNSHARDED = {"exact": "per-objective gradients", "sketch": "per-objective gradients",
+    "update": "log-probs before and after a step", "reference": "log-probs before and after a step"}
 
 
 def launch(folder, runs, processes=2, env=None):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), str(SCRIPT), str(folder), json.dumps(runs)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+        str(SCRIPT), str(folder), json.dumps(runs)]
     alone = {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (env or {}) | alone, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -43,8 +47,9 @@ def told(folder, name, rank):
 
 
 def launcher_settings(name, *options):
-    "What `accelerate launch` makes of a file in recipes/accelerate: its arguments, and what it would tell the processes."
-    args, file, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file", str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"), *options, "mora.study.cli"]))
+    "Return the arguments and the environment that `accelerate launch` makes of a file in recipes/accelerate."
+    args, file, _ = _validate_launch_command(launch_command_parser().parse_args(["--config_file",
+        str(ROOT / "recipes" / "accelerate" / f"{name}.yaml"), *options, "mora.study.cli"]))
     args.deepspeed_fields_from_accelerate_config = ""
     env = prepare_deepspeed_cmd_env(args)[1] if args.use_deepspeed else prepare_multi_gpu_env(args)
     return args, {k: v for k, v in env.items() if k.startswith(("ACCELERATE_", "FSDP_"))}
@@ -89,17 +94,21 @@ def test_sharded_equals_whole(folders, tmp_path, kind):
             if kind == "fsdp2":  # DeepSpeed steps where a callback cannot look
                 np.testing.assert_allclose(sharded["update_norms"], whole["update_norms"], rtol=1e-3)
             saved = AutoModelForCausalLM.from_pretrained(tmp_path / name / "checkpoint-5")  # whole, beside the shards
-            np.testing.assert_allclose(torch.cat([p.flatten() for p in saved.parameters()]).detach(), whole["parameters"], atol=1e-5)
+            np.testing.assert_allclose(torch.cat([p.flatten() for p in saved.parameters()]).detach(),
+                whole["parameters"], atol=1e-5)
         for name, what in UNSHARDED.items():
-            assert told(tmp_path, name, rank)["refused"].endswith(f"expected unsharded parameters (one process or DDP) for {what}")
+            assert told(tmp_path, name, rank)["refused"].endswith(
+                f"expected unsharded parameters (one process or DDP) for {what}")
 
 
 @pytest.mark.parametrize("name,says", [
     ("ddp", dict()),
     ("fsdp2", dict(ACCELERATE_USE_FSDP="true", FSDP_VERSION="2", FSDP_RESHARD_AFTER_FORWARD="true")),
     ("zero2", dict(ACCELERATE_USE_DEEPSPEED="true", ACCELERATE_DEEPSPEED_ZERO_STAGE="2")),
-    ("zero3", dict(ACCELERATE_USE_DEEPSPEED="true", ACCELERATE_DEEPSPEED_ZERO_STAGE="3", ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL="true"))])
+    ("zero3", dict(ACCELERATE_USE_DEEPSPEED="true", ACCELERATE_DEEPSPEED_ZERO_STAGE="3",
+    ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL="true"))])
 def test_launcher_reads_its_files(name, says):
     args, env = launcher_settings(name)
-    assert args.num_processes == 8 and (args.multi_gpu, args.use_fsdp, args.use_deepspeed) == (name == "ddp", name == "fsdp2", name.startswith("zero"))
+    assert args.num_processes == 8 and (args.multi_gpu, args.use_fsdp, args.use_deepspeed) == (name == "ddp",
+        name == "fsdp2", name.startswith("zero"))
     assert env | says | dict(ACCELERATE_MIXED_PRECISION="no") == env  # the recipe's bf16 decides

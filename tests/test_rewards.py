@@ -721,7 +721,8 @@ SPOKEN = {
     "numpy text": np.str_(RIGHT),
     "message": [message(RIGHT)],
     "tuple": (message(RIGHT),),
-    "parts": [message([dict(type="text", text=RIGHT[:7]), dict(type="image_url"), dict(type="text", text=RIGHT[7:])])],
+    "parts": [message([dict(type="text", text=RIGHT[:7]), dict(type="image_url"),
+    dict(type="text", text=RIGHT[7:])])],
     "tool at the end": [message(None), message("3", "tool"), message(RIGHT), message(r"\boxed{5}", "tool")],
     "several": [message(r"\boxed{5}"), message("go on", "user"), message(RIGHT)],
 }
@@ -969,12 +970,14 @@ def test_names_are_those_in_the_logs_of_trl(reward):
 
 
 NAMES = [
-    ("org/rm-1", "rm-1"), ("rm-1", "rm-1"), ("models/rm-1/", "rm-1"), ("/a/b/rm-1//", "rm-1"), (Numbered(), "Numbered"),
+    ("org/rm-1", "rm-1"), ("rm-1", "rm-1"), ("models/rm-1/", "rm-1"), ("/a/b/rm-1//", "rm-1"),
+    (Numbered(), "Numbered"),
     (torch.nn.Linear(1, 1), "Linear"), (reward_model(""), "Linear"), (reward_model("org/rm-1/"), "rm-1"),
 ]
 
 
-@pytest.mark.parametrize("reward, name", NAMES, ids=lambda value: value if isinstance(value, str) else type(value).__name__)
+@pytest.mark.parametrize("reward, name", NAMES, ids=lambda value: value if isinstance(value, str)
+    else type(value).__name__)
 def test_names_where_trl_has_none(reward, name):
     assert objective_of(reward).name == name
 

@@ -36,7 +36,8 @@ def test_own_answers(math500, rule):
 def test_every_formula_has_a_value(answers):
     "What is given to math-verify's parser is read by it, and equal to itself by value."
     formulas = [a for a in answers if _formula(_read(a))]
-    assert len(formulas)>200 and not [a for a in formulas if _value(_read(a)) is None or not _same_meaning(a, f'0+{a}')]
+    assert len(formulas)>200 and not [a for a in formulas if _value(_read(a)) is None
+        or not _same_meaning(a, f'0+{a}')]
 
 def test_different_answers_are_different(answers):
     "3000 pairs of the answers that are not whole numbers, and of their neighbours by spelling."

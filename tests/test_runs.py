@@ -1,4 +1,5 @@
-"""Folders of runs: what was there before stays, what a kill left is cleared, and what cannot work is refused in one line."""
+"""Folders of runs: what was there before stays, what a kill left is cleared, and what cannot work is refused in
+one line."""
 import errno
 import json
 import os
@@ -18,7 +19,8 @@ from mora.study.settings import ExperimentConfig
 from mora.study.grid import find_grid, make_jobs, read_grid
 from mora.study.tables import as_dataset
 
-TINY = dict(max_steps=3, num_generations=4, per_device_train_batch_size=8, validation_size=4, test_size=4, test_steps=3, save_steps=1, max_completion_length=40)
+TINY = dict(max_steps=3, num_generations=4, per_device_train_batch_size=8, validation_size=4, test_size=4,
+    test_steps=3, save_steps=1, max_completion_length=40)
 CONFIG = ExperimentConfig(**TINY)
 FOREIGN = "expected a new folder or one of this run's; it holds {} that no run of mora wrote"
 
@@ -77,8 +79,10 @@ def put(path, text="mine"):
 # What is somebody else's
 
 
-@pytest.mark.parametrize("name", ["model/weights", "model", "checkpoint-7/x", "checkpoint-final/x", "checkpoint-2-best/x", "metrics.parquet", "metrics.parquet/x",
-                                  "progress", ".lock", ".lock/x", ".incomplete/x", "config.json", "model.safetensors", "completions/x", "results.parquet"])
+@pytest.mark.parametrize("name", ["model/weights", "model", "checkpoint-7/x", "checkpoint-final/x",
+    "checkpoint-2-best/x", "metrics.parquet", "metrics.parquet/x",
+                                  "progress", ".lock", ".lock/x", ".incomplete/x", "config.json", "model.safetensors",
+                                  "completions/x", "results.parquet"])
 def test_a_folder_with_files_of_others_is_refused(name, tmp_path):
     put(tmp_path / "out" / name)
     assert FOREIGN.format(name.split("/")[0]) in refused(tmp_path / "out")
@@ -86,9 +90,11 @@ def test_a_folder_with_files_of_others_is_refused(name, tmp_path):
 
 
 def test_a_checkpoint_of_trl_is_refused(whole, tmp_path):
-    shutil.copytree(whole / "checkpoint-3", tmp_path / "out" / "checkpoint-3", ignore=shutil.ignore_patterns("mora_*"))
+    shutil.copytree(whole / "checkpoint-3", tmp_path / "out" / "checkpoint-3",
+        ignore=shutil.ignore_patterns("mora_*"))
     assert FOREIGN.format("checkpoint-3") in refused(tmp_path / "out")
-    assert FOREIGN.format("config.json, model.safetensors, trainer_state.json") in refused(tmp_path / "out" / "checkpoint-3")
+    assert FOREIGN.format("config.json, model.safetensors, trainer_state.json") in refused(
+        tmp_path / "out" / "checkpoint-3")
 
 
 def test_metrics_of_others_are_refused_though_they_can_be_read(run, tmp_path):
@@ -97,7 +103,8 @@ def test_metrics_of_others_are_refused_though_they_can_be_read(run, tmp_path):
     assert FOREIGN.format("metrics.parquet") in refused(run)
 
 
-@pytest.mark.parametrize("name", ["model/mine.txt", "model", "checkpoint-9/x", "checkpoint-2-copy/x", "progress", "metrics.parquet/x", "README.md/x"])
+@pytest.mark.parametrize("name", ["model/mine.txt", "model", "checkpoint-9/x", "checkpoint-2-copy/x", "progress",
+    "metrics.parquet/x", "README.md/x"])
 def test_what_is_put_into_a_run_under_its_names_is_refused_and_kept(name, run):
     for part in ("model", "progress", "README.md"):
         mora.study.folders.remove(run / part)
@@ -123,7 +130,8 @@ def test_a_run_is_not_put_among_the_runs_of_a_study(whole):
     assert "expected the folder of one run; whole in it is that of another" in refused(whole.parent)
 
 
-@pytest.mark.parametrize("content", ["", "a: [", "- 1", "lr: 3", "seed: many\nalgorithm: grpo\nweighting: fixed", "\0", None], ids=repr)
+@pytest.mark.parametrize("content", ["", "a: [", "- 1", "lr: 3", "seed: many\nalgorithm: grpo\nweighting: fixed",
+    "\0", None], ids=repr)
 def test_a_config_that_cannot_be_read_is_one_line(content, tmp_path):
     if content is None:
         tmp_path.joinpath("config.yaml").symlink_to("nowhere")
@@ -157,8 +165,10 @@ def test_a_moved_run_goes_on_and_links_and_spaces_are_fine(run, whole, tmp_path)
 
 
 CUTS = {
-    "trainer_state.json": (b"", b"{}", b"[]", b'{"global_step": 3, "log_history": [', b'{"global_step": 2, "log_history": []}'),
-    "mora_state.json": (b"", b"{}", b"[]", b'{"num_processes": "1"}', None), "optimizer.pt": (b"", None), "scheduler.pt": (None,), "rng_state.pth": (b"x", None),
+    "trainer_state.json": (b"", b"{}", b"[]", b'{"global_step": 3, "log_history": [',
+    b'{"global_step": 2, "log_history": []}'),
+    "mora_state.json": (b"", b"{}", b"[]", b'{"num_processes": "1"}', None), "optimizer.pt": (b"", None),
+    "scheduler.pt": (None,), "rng_state.pth": (b"x", None),
     "mora_process_0.pt": (b"", None), "model.safetensors": (b"", b"\0" * 8, b"x" * 100, None)}
 
 
@@ -173,7 +183,8 @@ def test_a_checkpoint_counts_only_if_it_is_whole(run):
             assert not is_whole(last) and last_checkpoint(run).name == "checkpoint-2", (name, content)
         (last / name).write_bytes(kept)
     assert last_checkpoint(run) == last
-    (last / "model.safetensors.index.json").write_text(json.dumps(dict(weight_map=dict(a="model-00002-of-00002.safetensors"))))
+    (last / "model.safetensors.index.json").write_text(
+        json.dumps(dict(weight_map=dict(a="model-00002-of-00002.safetensors"))))
     assert not is_whole(last)
 
 
@@ -259,7 +270,8 @@ class Killed(BaseException):
     "As if the process ended."
 
 
-@pytest.mark.parametrize("moment", ["an old checkpoint is half removed", "a checkpoint is half written", "the policy is half copied", "metrics are half written"])
+@pytest.mark.parametrize("moment", ["an old checkpoint is half removed", "a checkpoint is half written",
+    "the policy is half copied", "metrics are half written"])
 def test_after_a_kill_the_files_are_those_of_an_uninterrupted_run(moment, whole, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
@@ -329,14 +341,16 @@ def full(*args, **kwargs):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
-@pytest.mark.parametrize("what", ["torch.save", "safetensors.torch.save_file", "shutil.copytree", "pandas.DataFrame.to_parquet", "pathlib.Path.write_text"])
+@pytest.mark.parametrize("what", ["torch.save", "safetensors.torch.save_file", "shutil.copytree",
+    "pandas.DataFrame.to_parquet", "pathlib.Path.write_text"])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(what, run, whole, monkeypatch):
     shutil.rmtree(run / "checkpoint-3")
     with monkeypatch.context() as patch:
         patch.setattr(what, full)
         if what.startswith("safetensors"):
             patch.setattr("transformers.modeling_utils.safe_save_file", full)
-        with pytest.raises(ConfigError, match=r"out: .* expected a folder that can be written \(No space left on device") as error:
+        with pytest.raises(ConfigError,
+                match=r"out: .* expected a folder that can be written \(No space left on device") as error:
             run_experiment(CONFIG, run)
     assert "\n" not in str(error.value) and last_checkpoint(run)
     run_experiment(CONFIG, run)
@@ -347,9 +361,11 @@ def test_torch_and_copytree_say_it_in_their_own_words(tmp_path):
     said = [RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 578624 vs 578516"),
             shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])]
     for error in said:
-        with pytest.raises(ConfigError, match="a folder that can be written"), mora.study.folders.disk_errors(tmp_path):
+        with pytest.raises(ConfigError,
+                match="a folder that can be written"), mora.study.folders.disk_errors(tmp_path):
             raise error
-    for error in (RuntimeError("step 3: parameter w is not finite"), FileNotFoundError(2, "No such file", "/data/of/a/reward"), KeyError("a")):
+    for error in (RuntimeError("step 3: parameter w is not finite"),
+            FileNotFoundError(2, "No such file", "/data/of/a/reward"), KeyError("a")):
         with pytest.raises(type(error)), mora.study.folders.disk_errors(tmp_path):
             raise error
 
@@ -378,10 +394,12 @@ def sums(tmp_path):
 
 
 WRONG = [
-    (dict(per_device_train_batch_size=13 * 4), "per_device_train_batch_size: got 52, expected a batch of at most 12 prompts, all training prompts of"),
+    (dict(per_device_train_batch_size=13 * 4),
+    "per_device_train_batch_size: got 52, expected a batch of at most 12 prompts, all training prompts of"),
     (dict(prompt_column="question"), "prompt_column: got 'question'"),
     (dict(max_completion_length=255), "max_completion_length: got 255, expected at most"),
-    (dict(lora=dict(target_modules=["query"])), "lora: got {'target_modules': ['query']}, expected modules that embedded has"),
+    (dict(lora=dict(target_modules=["query"])),
+    "lora: got {'target_modules': ['query']}, expected modules that embedded has"),
     (dict(chat=True), "chat: got True, expected false: embedded has no chat template"),
     (dict(save_strategy="no"), "save_strategy: got 'no', expected "),
     (dict(save_strategy="epoch"), "save_strategy: got 'epoch', expected "),
@@ -452,7 +470,8 @@ def test_prompts_that_are_messages_stay():
     messages = [[dict(role="system", content="Be short."), dict(role="user", content="1+1?")]] * 3
     data = as_dataset(dict(prompt=messages, answer=["2"] * 3))
     assert as_messages(data)["prompt"][:] == messages
-    assert as_messages(as_dataset(dict(prompt=["1+1?"], answer=["2"])))["prompt"][:] == [[dict(role="user", content="1+1?")]]
+    assert as_messages(as_dataset(dict(prompt=["1+1?"], answer=["2"])))["prompt"][:] == [
+        [dict(role="user", content="1+1?")]]
 
 
 # Values that are not there

@@ -1,4 +1,5 @@
-"""The sketch of the training backward against the exact Gramian, under everything that changes what a backward pass is."""
+"""The sketch of the training backward against the exact Gramian, under everything that changes what a backward
+pass is."""
 import numpy as np
 import pytest
 import torch
@@ -53,13 +54,15 @@ def listened(task, path, gradients, tied=False, peft_config=None, **changes):
     weighting = _Listening(gradients)
     # short gradients: the exact way clips by the norm over all parameters, the sketch by that over the watched ones
     args = MultiObjectiveConfig(**settings(path, **{"max_steps": 1, "scale_rewards": "none", **changes}))
-    trainer = MultiObjectiveTrainer(model, [tenth(r) for r in rewards()], args, task.train, processing_class=tokenizer, weighting=weighting, peft_config=peft_config)
+    trainer = MultiObjectiveTrainer(model, [tenth(r) for r in rewards()], args, task.train,
+        processing_class=tokenizer, weighting=weighting, peft_config=peft_config)
     trainer.train()
     return weighting.seen
 
 
 def lora():
-    return LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False, lora_dropout=0.0)
+    return LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False,
+        lora_dropout=0.0)
 
 
 @pytest.mark.parametrize("changes", [
@@ -107,7 +110,8 @@ def test_padding_does_not_matter():
     torch.testing.assert_close(sketches(3, 5), sketches(0, 0), atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("field, value", [("entropy_coef", 0.01), ("loss_type", "sapo"), ("gradient_checkpointing_kwargs", dict(use_reentrant=True))])
+@pytest.mark.parametrize("field, value", [("entropy_coef", 0.01), ("loss_type", "sapo"),
+    ("gradient_checkpointing_kwargs", dict(use_reentrant=True))])
 def test_what_a_sketch_cannot_see_is_refused(task, tmp_path, field, value):
     with pytest.raises(ConfigError, match=f"{field}: got"):
         listened(task, tmp_path, "sketch", **{field: value, "gradient_checkpointing": field.startswith("gradient")})

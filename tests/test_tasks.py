@@ -120,7 +120,8 @@ def test_whole_numbers_that_pandas_made_floats(values, texts, here):
 
 
 def test_a_number_that_is_right_earns_its_reward(here):
-    task = load_dataset_task(jsonl(here / "a.jsonl", [dict(prompt="q", answer=5)] * 9 + [dict(prompt="q", answer=None)]))
+    task = load_dataset_task(jsonl(here / "a.jsonl",
+        [dict(prompt="q", answer=5)] * 9 + [dict(prompt="q", answer=None)]))
     answers = all_of(task, "answer")
     assert AccuracyReward()([r"\boxed{5}"] * 10, answer=answers).count(1.0) == 9
 
@@ -130,7 +131,8 @@ def test_a_blank_answer_is_none_and_no_free_point(here):
 
 
 OTHERS = dict(
-    number=7, fraction=1 / 3, big=2**70, flag=True, text="7", nothing=None, tags=["a", "b"], mixed_list=[1, "1", None, 2.5],
+    number=7, fraction=1 / 3, big=2**70, flag=True, text="7", nothing=None, tags=["a", "b"],
+    mixed_list=[1, "1", None, 2.5],
     nested=dict(level=3, source=dict(id=[1, 2])), surrogate="\ud800",
 )  # fmt: skip
 
@@ -204,7 +206,8 @@ NO_PROMPTS = {  # a value of the column -> what the line says of its row
     "blank content": ([dict(role="user", content=" ")], "an empty last message"),
     "no parts": ([dict(role="user", content=[])], "an empty last message"),
     "number as content": ([dict(role="user", content=5)], "a message with the number 5 as content"),
-    "image": ([dict(role="user", content=[dict(type="image", image="x.png")])], "a message with content that is not text"),
+    "image": ([dict(role="user", content=[dict(type="image", image="x.png")])],
+    "a message with content that is not text"),
     "unknown role": ([dict(role="human", content="x")], "a message of role 'human'"),
     "list as role": ([dict(role=["user"], content="x")], "a message of role ['user']"),
     "from and value": ([{"from": "human", "value": "x"}], "a message without a role"),
@@ -219,7 +222,8 @@ NO_PROMPTS = {  # a value of the column -> what the line says of its row
 def test_what_is_not_a_prompt_is_refused_with_column_and_row(kind, here):
     value, said = NO_PROMPTS[kind]
     good = [USER] if isinstance(value, list) else "q"
-    rows = [dict(question=good, answer="1")] * 3 + [dict(question=value, answer="1")] + [dict(question=good, answer="1")] * 3
+    rows = ([dict(question=good, answer="1")] * 3 + [dict(question=value, answer="1")]
+        + [dict(question=good, answer="1")] * 3)
     line = refused(lambda: load_dataset_task(jsonl(here / "a.jsonl", rows), "question"))
     assert line.startswith("prompt_column: got 'question', expected ") and f"row 4 has {said}" in line
 
@@ -229,12 +233,14 @@ def test_texts_and_messages_in_one_column(here):
     assert "only texts or only lists of messages; row 1 has a text, row 11 a list" in line
 
 
-NO_ANSWERS = {"mapping": dict(a=1), "two": ["a", "b"], "none": [], "nested": [[1]], "user": [USER], "mappings": [dict(a=1)]}
+NO_ANSWERS = {"mapping": dict(a=1), "two": ["a", "b"], "none": [], "nested": [[1]], "user": [USER],
+    "mappings": [dict(a=1)]}
 
 
 @pytest.mark.parametrize("kind", NO_ANSWERS)
 def test_what_is_not_an_answer_is_refused(kind, here):
-    line = refused(lambda: load_dataset_task(jsonl(here / "a.jsonl", [*ROWS, dict(prompt="q", answer=NO_ANSWERS[kind])])))
+    line = refused(lambda: load_dataset_task(jsonl(here / "a.jsonl",
+        [*ROWS, dict(prompt="q", answer=NO_ANSWERS[kind])])))
     assert line.startswith("answer_column: got 'answer', expected a text, a number") and "row 11 has a " in line
 
 
@@ -251,7 +257,8 @@ TWICE = parquet(pa.Table.from_arrays([pa.array(["q"])] * 2, ["prompt", "prompt"]
 MAP = parquet(pa.table(dict(prompt=["q"], answer=pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())))))
 FILES = {  # name: (content, part of the line)
     "header.csv": (b"prompt,answer\n", "at least 3 rows, to be divided into train, validation and test; it has 0"),
-    "two.csv": (b"prompt,answer\nq,1\nr,2\n", "at least 3 rows, to be divided into train, validation and test; it has 2"),
+    "two.csv": (b"prompt,answer\nq,1\nr,2\n",
+    "at least 3 rows, to be divided into train, validation and test; it has 2"),
     "one.json": (b'[{"prompt": "q", "answer": 1}]', "it has 1"),
     "rows.parquet": (NO_ROWS, "it has 0"),
     "empty.csv": (b"", "a readable csv file (it is empty)"),
@@ -356,11 +363,13 @@ SPLITS = {  # names of files -> rows; part of the line
     "only validation": (dict(validation=ROWS), "or a single one; it has validation"),
     "no test": (dict(train=ROWS, validation=ROWS), "it has train, validation"),
     "one test row": (dict(train=ROWS, test=ROWS[:1]), "2 or more rows in test, half of which validate; it has 1"),
-    "more columns": (dict(train=rows_with(x=1), test=ROWS), "the same columns in every split; x is not in validation"),
+    "more columns": (dict(train=rows_with(x=1), test=ROWS),
+    "the same columns in every split; x is not in validation"),
     "fewer columns": (dict(train=ROWS, test=rows_with(x=1)), "the same columns in every split; x is not in train"),
     "another column": (dict(train=ROWS, test=[dict(question="q")] * 5), "one of the columns question (split test)"),
     "a bad row": (dict(train=ROWS, test=[*ROWS, dict(prompt=5, answer="1")]), "row 11 has the number 5 (split test)"),
-    "texts and messages": (dict(train=ROWS, test=rows_with(prompt=[USER])), "only texts or only messages as prompts; train"),
+    "texts and messages": (dict(train=ROWS, test=rows_with(prompt=[USER])),
+    "only texts or only messages as prompts; train"),
     "two files": ({"train-a": ROWS, "train-b": ROWS, "test": ROWS}, "one file per split"),
     "two names": (dict(train=ROWS, val=ROWS, valid=ROWS, test=ROWS), "it has val.jsonl, valid.jsonl"),
     "a part is missing": ({"train-00001-of-00002": ROWS, "test": ROWS}, "all its parts train-00000-of-00002"),
@@ -405,7 +414,8 @@ def test_a_column_that_trl_uses_itself(name, here):
     assert set(renamed.train.column_names) == {"prompt", "answer"}
 
 
-@pytest.mark.parametrize("name", [None, 5, "", "question", "prompt.text", "meta.level.deep", "meta.", ["prompt"], "Prompt"])
+@pytest.mark.parametrize("name", [None, 5, "", "question", "prompt.text", "meta.level.deep", "meta.", ["prompt"],
+    "Prompt"])
 def test_a_prompt_column_that_is_not_there(name, here):
     file = jsonl(here / "a.jsonl", rows_with(meta=dict(level=1)))
     assert refused(lambda: load_dataset_task(file, name)).startswith("prompt_column: got ")
@@ -452,9 +462,11 @@ def test_home_folder(here, monkeypatch):
     monkeypatch.setenv("MORA_MATH500", "~/a.jsonl")
     assert "reward_model.ground_truth" in refused(lambda: load_task("math500"))
     monkeypatch.setenv("MORA_MATH500", "~/b.jsonl")
-    assert refused(lambda: load_task("math500")).startswith("MORA_MATH500: got '~/b.jsonl', expected a file or folder")
+    assert refused(lambda: load_task("math500")).startswith(
+        "MORA_MATH500: got '~/b.jsonl', expected a file or folder")
     (here / "b.jsonl").write_text("{")
-    assert refused(lambda: load_task("math500")).startswith(f"MORA_MATH500: got '{here}/b.jsonl', expected a readable")
+    assert refused(lambda: load_task("math500")).startswith(
+        f"MORA_MATH500: got '{here}/b.jsonl', expected a readable")
 
 
 # ---------------------------------------------------------------- the hub
@@ -476,7 +488,8 @@ def on_hub(monkeypatch):
 
 
 def test_hub_features_are_kept(on_hub):
-    kinds = dict(prompt=Value("string"), answer=Value("int32"), topic=ClassLabel(names=["a", "b"]), score=Value("float32"))
+    kinds = dict(prompt=Value("string"), answer=Value("int32"), topic=ClassLabel(names=["a", "b"]),
+        score=Value("float32"))
     features = Features(kinds)
     rows = dict(prompt=["q"] * 6, answer=[5, None] * 3, topic=[0, 1] * 3, score=[0.6] * 6)
     data = Dataset.from_dict(rows, features=features)
@@ -529,6 +542,7 @@ def test_sizes_beyond_what_is_there(here):
 def test_seeds(seed, here):
     file = jsonl(here / "a.jsonl", ROWS)
     said = f"seed: got {seed!r}, expected a whole number from 0 to 4,294,967,295"
-    assert refused(lambda: load_dataset_task(file, seed=seed)) == refused(lambda: load_task("embedded", seed=seed)) == said
+    assert refused(lambda: load_dataset_task(file, seed=seed)) == refused(
+        lambda: load_task("embedded", seed=seed)) == said
     assert refused(lambda: table_task("mine", {}, None, seed=seed)) == said
     assert len(load_dataset_task(file, seed=2**32 - 1).train) == 6

@@ -31,8 +31,10 @@ def policy():
 
 def settings(path, **changes):
     base = dict(
-        output_dir=str(path), max_steps=3, per_device_train_batch_size=16, per_device_eval_batch_size=16, num_generations=4,
-        max_completion_length=12, learning_rate=1e-3, logging_steps=1, save_strategy="no", report_to="none", bf16=False,
+        output_dir=str(path), max_steps=3, per_device_train_batch_size=16, per_device_eval_batch_size=16,
+        num_generations=4,
+        max_completion_length=12, learning_rate=1e-3, logging_steps=1, save_strategy="no", report_to="none",
+        bf16=False,
         gradient_checkpointing=False, disable_tqdm=True, seed=0, use_cpu=True,
     )
     return base | changes
@@ -69,8 +71,10 @@ def assert_equal(a, b):
 def test_resume_is_bit_for_bit(task, tmp_path, weighting):
     def trainer(folder):
         model, tokenizer = load_policy("embedded")  # one that solves problems: its hypervolume is not 0
-        args = MultiObjectiveConfig(**settings(folder, max_steps=4, max_completion_length=64, eval_strategy="steps", eval_steps=1, test_steps=2, save_strategy="steps", save_steps=2), weighting=weighting)
-        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, {"validation": task.validation, "test": task.test}, processing_class=tokenizer)
+        args = MultiObjectiveConfig(**settings(folder, max_steps=4, max_completion_length=64, eval_strategy="steps",
+            eval_steps=1, test_steps=2, save_strategy="steps", save_steps=2), weighting=weighting)
+        return MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train,
+            {"validation": task.validation, "test": task.test}, processing_class=tokenizer)
 
     whole = trainer(tmp_path / "whole")
     expected, history = trained(whole), whole.state.log_history
@@ -79,7 +83,8 @@ def test_resume_is_bit_for_bit(task, tmp_path, weighting):
     assert_equal(expected, {n: p.detach() for n, p in resumed.model.named_parameters()})
 
     def timeless(rows):  # the last row is the summary of one call of train()
-        return json.dumps([{k: v for k, v in row.items() if not k.endswith(("time", "per_second"))} for row in rows if "train_runtime" not in row], sort_keys=True)
+        return json.dumps([{k: v for k, v in row.items() if not k.endswith(("time", "per_second"))} for row in rows
+            if "train_runtime" not in row], sort_keys=True)
 
     assert timeless(history) == timeless(resumed.state.log_history)
     assert whole.weighting.state_dict() == resumed.weighting.state_dict()
@@ -88,7 +93,8 @@ def test_resume_is_bit_for_bit(task, tmp_path, weighting):
 
 def test_a_checkpoint_appears_whole(task, tmp_path):
     model, tokenizer = policy()
-    args = MultiObjectiveConfig(**settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=1, save_total_limit=1))
+    args = MultiObjectiveConfig(**settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=1,
+        save_total_limit=1))
     trained(MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, processing_class=tokenizer))
     assert [p.name for p in tmp_path.glob("*checkpoint*")] == ["checkpoint-2"]
     assert not (tmp_path / ".incomplete").exists()
@@ -100,7 +106,8 @@ def test_validation_does_not_move_training(task, tmp_path):
     def run(folder, **changes):
         model, tokenizer = policy()
         args = MultiObjectiveConfig(**settings(folder, **changes))
-        return trained(MultiObjectiveTrainer(model, rewards(), args, task.train, task.validation, processing_class=tokenizer))
+        return trained(MultiObjectiveTrainer(model, rewards(), args, task.train, task.validation,
+            processing_class=tokenizer))
 
     assert_equal(run(tmp_path / "a"), run(tmp_path / "b", eval_strategy="steps", eval_steps=1))
 
@@ -113,11 +120,13 @@ def test_nan_rewards_are_masked_and_errors_named(task, tmp_path):
         return [1 / 0]
 
     model, tokenizer = policy()
-    params = trained(MultiObjectiveTrainer(model, [letter_reward, sometimes], MultiObjectiveConfig(**settings(tmp_path)), task.train, processing_class=tokenizer))
+    params = trained(MultiObjectiveTrainer(model, [letter_reward, sometimes],
+        MultiObjectiveConfig(**settings(tmp_path)), task.train, processing_class=tokenizer))
     assert all(torch.isfinite(p).all() for p in params.values())
     model, tokenizer = policy()
     with pytest.raises(RuntimeError, match="reward 'broken' raised ZeroDivisionError"):
-        MultiObjectiveTrainer(model, [letter_reward, broken], MultiObjectiveConfig(**settings(tmp_path)), task.train, processing_class=tokenizer).train()
+        MultiObjectiveTrainer(model, [letter_reward, broken], MultiObjectiveConfig(**settings(tmp_path)), task.train,
+            processing_class=tokenizer).train()
 
 
 def test_what_cannot_be_done_right_is_refused_in_one_line(task, tmp_path):
@@ -127,9 +136,11 @@ def test_what_cannot_be_done_right_is_refused_in_one_line(task, tmp_path):
         return MultiObjectiveTrainer(model, funcs or rewards(), args, task.train, processing_class=tokenizer)
 
     with pytest.raises(ConfigError, match="weights: got"):
-        make(MultiObjectiveConfig(**settings(tmp_path), weighting="gdpo", weighting_options={"weights": [0.5, float("nan"), 0.5]}))
+        make(MultiObjectiveConfig(**settings(tmp_path), weighting="gdpo",
+            weighting_options={"weights": [0.5, float("nan"), 0.5]}))
     with pytest.raises(ConfigError, match="weights: got .* sum to 1"):
-        make(MultiObjectiveConfig(**settings(tmp_path), weighting="gradient", weighting_options={"weights": [0.5, 0.5, 0.5]}))
+        make(MultiObjectiveConfig(**settings(tmp_path), weighting="gradient",
+            weighting_options={"weights": [0.5, 0.5, 0.5]}))
     with pytest.raises(ConfigError, match="eval_dataset: got None"):
         make(MultiObjectiveConfig(**settings(tmp_path), weighting="hypervolume"))
     with pytest.raises(ConfigError, match="args: got 'GRPOConfig'"):
@@ -159,13 +170,16 @@ def test_the_override_points_are_where_trl_had_them():
 def test_logged_names(task, tmp_path):
     model, tokenizer = policy()
     args = MultiObjectiveConfig(**settings(tmp_path, eval_strategy="steps", eval_steps=1), weighting="gradient")
-    trainer = MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, {"validation": task.validation}, processing_class=tokenizer)
+    trainer = MultiObjectiveTrainer(model, paper_rewards(80.0), args, task.train, {"validation": task.validation},
+        processing_class=tokenizer)
     trained(trainer)
     names = {k for row in trainer.state.log_history for k in row}
     objectives = ["accuracy", "conciseness", "clarity"]
     for o in objectives:
-        assert {f"rewards/{o}/mean", f"rewards/{o}/std", f"weights/{o}", f"gradients/norm/{o}", f"gradients/influence/{o}", f"eval_validation_{o}"} <= names
-    assert {"multiplier", "pareto/hypervolume", "pareto/gain", "conflict/accuracy_conciseness", "update/norm"} <= names
+        assert {f"rewards/{o}/mean", f"rewards/{o}/std", f"weights/{o}", f"gradients/norm/{o}",
+            f"gradients/influence/{o}", f"eval_validation_{o}"} <= names
+    assert {"multiplier", "pareto/hypervolume", "pareto/gain", "conflict/accuracy_conciseness",
+        "update/norm"} <= names
     rows = [r for r in trainer.state.log_history if "update/norm" in r]
     assert len(rows) == 3 and all(np.isfinite(r["update/norm"]) and r["update/norm"] > 0 for r in rows)
     assert all(abs(sum(r[f"weights/{o}"] for o in objectives) - 1) < 1e-6 for r in rows)
@@ -178,11 +192,13 @@ def test_a_mixin_works_alone_on_a_plain_trainer(mixin, task, tmp_path):
     for name, bases in (("plain", (GRPOTrainer,)), ("alone", (mixin, GRPOTrainer))):
         model, tokenizer = policy()
         args = GRPOConfig(**settings(tmp_path / name, max_steps=2, save_strategy="steps", save_steps=1))
-        trainer = type(name.title(), bases, {})(model, rewards(), args, task.train, task.test, processing_class=tokenizer)
+        trainer = type(name.title(), bases, {})(model, rewards(), args, task.train, task.test,
+            processing_class=tokenizer)
         parameters.append(trained(trainer))
     assert_equal(*parameters)
     if mixin is Checkpoints:
-        assert not missing_parts(tmp_path / "alone" / "checkpoint-2") and missing_parts(tmp_path / "plain" / "checkpoint-2")
+        assert not missing_parts(tmp_path / "alone" / "checkpoint-2") and missing_parts(
+            tmp_path / "plain" / "checkpoint-2")
     if mixin is Evaluation:
         assert set(trainer.evaluate()) >= {f"eval_{o.name}" for o in trainer.objectives}
     if mixin is LogRatios:

@@ -17,7 +17,8 @@ import torch
 from mora.study.folders import is_finished, read_config, write_whole
 from mora.study.grid import find_grid, gather, grid_configs, read_grid
 
-TRAINING = re.compile(r"rewards/.+/mean|weights/.+|multiplier|update/norm|conflict/.+|gradients/influence/.+|completions/mean_length|pareto/hypervolume")
+TRAINING = re.compile(
+    r"rewards/.+/mean|weights/.+|multiplier|update/norm|conflict/.+|gradients/influence/.+|completions/mean_length|pareto/hypervolume")
 KEY = ["algorithm", "seed"]
 
 
@@ -58,7 +59,8 @@ def main():
     said = {k: v for k, v in new.attrs.items() if v and k != "unfinished"}
     kept.attrs = said | {"made_with": made_with(folder)}
     write_whole(out, kept.to_parquet)
-    seeds = "; ".join(f"{a} seeds {', '.join(map(str, sorted(g.seed.unique())))}" for a, g in kept.groupby("algorithm", sort=False))
+    seeds = "; ".join(f"{a} seeds {', '.join(map(str, sorted(g.seed.unique())))}"
+        for a, g in kept.groupby("algorithm", sort=False))
     print(f"{out}: {kept.run.nunique()} runs, {seeds}, {out.stat().st_size / 1e6:.1f} MB")
 
 

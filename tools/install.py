@@ -1,4 +1,5 @@
-"""Install mora with the tested versions and show one progress bar. pip itself prints hundreds of lines, or none for minutes.
+"""Install mora with the tested versions and show one progress bar. pip itself prints hundreds of lines, or none
+for minutes.
 
     .venv/bin/python tools/install.py
 """
@@ -11,7 +12,8 @@ import time
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
-PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-c", "constraints.txt", "-e", ".[dev]"]
+PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-c",
+    "constraints.txt", "-e", ".[dev]"]
 
 
 def packages_in(site):
@@ -25,10 +27,12 @@ def words(seconds):
 
 def progress(fetched, installed, total, seconds, now):
     "One line: how far it is, what is being done, about how long it still takes."
-    fetched = total if installed else min(fetched, total)  # pip installs when it has all; it does not name all that it fetches
+    # pip installs when it has all; it does not name all that it fetches
+    fetched = total if installed else min(fetched, total)
     done = fetched + min(installed, total)
     left = words(seconds / done * (2 * total - done)) if done else "?"
-    return f"{50 * done // total:3}%  {fetched} of {total} packages fetched, {installed} installed  [{words(seconds)}, about {left} left]  {now}"
+    return (f"{50 * done // total:3}%  {fetched} of {total} packages fetched, {installed} "
+        f"installed  [{words(seconds)}, about {left} left]  {now}")
 
 
 def install(command, total, site, out=sys.stderr, every=0.5):
@@ -40,7 +44,8 @@ def install(command, total, site, out=sys.stderr, every=0.5):
     while reader.is_alive():
         reader.join(every)
         names = [m[1] for line in list(lines) if (m := re.match(r"(?:Collecting|Obtaining) ([\w.-]+)", line))]
-        line = progress(len(set(names)), packages_in(site) - before, total, time.monotonic() - begun, names[-1] if names else "")
+        line = progress(len(set(names)), packages_in(site) - before, total, time.monotonic() - begun,
+            names[-1] if names else "")
         print(f"\r{line[:100]:100}", end="", file=out, flush=True)
     print(file=out)
     if pip.wait():

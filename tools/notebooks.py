@@ -25,7 +25,8 @@ def is_progress(output):
 def run(path):
     "Execute one notebook in its folder and write it back."
     nb = nbformat.read(path, 4)
-    NotebookClient(nb, timeout=1200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(nb, timeout=1200, kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}}).execute()
     if path.parent.name == "experiments":
         for cell in (c for c in nb.cells if c.cell_type == "code"):
             cell.outputs = [o for o in cell.outputs if not is_progress(o)]

@@ -21,7 +21,8 @@ def cell_text(cell):
     if cell.cell_type == "markdown":
         return re.sub(r"(\]\(|src=\")\.\./", r"\1", source)  # the notebook lies one folder down
     if re.search(r"^#\|\s*echo:\s*false\b", source, re.M):  # only what it shows
-        return "\n\n".join(o["data"]["text/markdown"].strip() for o in cell.outputs if "text/markdown" in o.get("data", {}))
+        return "\n\n".join(o["data"]["text/markdown"].strip() for o in cell.outputs
+            if "text/markdown" in o.get("data", {}))
     code = re.sub(r"^#\|.*\n", "", source, flags=re.M).strip()
     text = "".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs).strip()
     return f"```python\n{code}\n```" + (f"\n\n```\n{text}\n```" if text else "")
@@ -38,7 +39,8 @@ if __name__ == "__main__":
     target, text = root / "README.md", readme()
     if "--check" in sys.argv:
         same = target.exists() and target.read_text() == text
-        print("README.md is what nbs/index.ipynb gives" if same else "README.md: got an older text, expected what nbs/index.ipynb gives (make readme)")
+        print("README.md is what nbs/index.ipynb gives" if same
+            else "README.md: got an older text, expected what nbs/index.ipynb gives (make readme)")
         sys.exit(not same)
     tmp = target.with_suffix(".tmp")
     tmp.write_text(text)

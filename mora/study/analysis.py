@@ -13,7 +13,8 @@ from ..errors import ConfigError, one_of
 from ..pareto import ParetoArchive, hypervolume, igd_plus, maximised
 from ..pareto import normalise, pareto_mask
 from .results import study_objectives, vectors, with_method
-_all_ = ['mark_front', 'front_table', 'end_points', 'hypervolumes', 'hypervolume_table', 'iqm', 'over_seeds', 'seed_table', 'rivals_table', 'improvement', 'leaderboard_table'] # public names
+_all_ = ['mark_front', 'front_table', 'end_points', 'hypervolumes', 'hypervolume_table', 'iqm',
+    'over_seeds', 'seed_table', 'rivals_table', 'improvement', 'leaderboard_table'] # public names
 
 # %% ../../nbs/study/50_analysis.ipynb #4894cf80
 BY_METHOD = ['algorithm', 'method']
@@ -75,7 +76,7 @@ def choose(
     objectives,   # K objectives
     by=BY_METHOD, # What shares one front
 )->pd.DataFrame: # Rows of `test` with `front`: chosen on validation
-    "Test vectors of the checkpoints measured on both splits, and which of them the validation vectors put on the front."
+    "Return test vectors of checkpoints measured on both splits, with the front chosen on validation."
     both = test.merge(validation[['run', 'step']], on=['run', 'step'])
     chosen = mark_front(validation.merge(both[['run', 'step']], on=['run', 'step']), objectives, by)
     return both.merge(chosen[['run', 'step', 'front']], on=['run', 'step'])
@@ -118,7 +119,7 @@ def hypervolume_table(
     points,     # Objective vectors from `vectors`
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
-)->pd.DataFrame: # A row a run: `archive`, `final` (its last checkpoint alone); `igd_plus` and `final_igd_plus`, their shortfall from the pooled front
+)->pd.DataFrame: # One row per run: `archive`, `final` (last checkpoint), and IGD+ of both
     "Hypervolume of each run's archive and of its end, and its distance to the front of all runs together."
     names = [o.name for o in objectives]
     out = end_points(hypervolumes(points, objectives, reference)).rename(columns={'point':'final'})
@@ -248,7 +249,7 @@ def rivals_table(
     runs,   # As in `gain_over`
     ours,   # Method
     rivals, # Methods; those without runs are left out, and `fixed` is met preset by preset
-)->pd.DataFrame: # Columns method, preset ("" where all count), final_gain and archive_gain, each with X_low and X_high
+)->pd.DataFrame: # Columns method, preset ("" for all), final_gain and archive_gain with X_low and X_high
     "What a method gains over each rival, of the last checkpoint and of all."
     presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else ['']
         for m,g in runs.groupby('method')}

@@ -59,7 +59,7 @@ def run_scores(
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
 )->pd.DataFrame: # A row a run: run, algorithm, method, preset, seed, then measures in their own direction
-    "Where each run ends, what it passed, what validation would pick, when its front was reached and how long its answers are."
+    "Return the measures of each run: end, archive, choice on validation, time of the front, length of answers."
     test,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
     runs = hypervolume_table(test, objectives, reference).set_index('run')
     seen = validation.assign(seen=_volumes(validation, objectives,
@@ -77,7 +77,7 @@ def run_scores(
 def partners(
     runs,       # A row a run: run, algorithm, method, preset, seed
     method,     # This one
-    best=None,  # Preset of the fixed weights that all starts meet; none: their own preset, or each of them for a method with one start
+    best=None,  # Preset of the fixed weights to compare with. None: the own preset, or each for a single start
 )->pd.DataFrame: # Columns algorithm, preset (that sets the pairs of a seed apart), seed, run, run_base
     "Each run of a method with its partner of fixed weights."
     ours,fixed = (runs.loc[runs['method']==m, ['run', 'algorithm', 'preset', 'seed']]

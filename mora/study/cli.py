@@ -254,7 +254,7 @@ def do(words)->int: # Exit code
 
 def main(
     argv=None # Words after `mora`; none: those of this process
-)->int:       # Exit code: 0 done, 1 some runs failed, 2 a mistake in the settings, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP
+)->int: # Exit code: 0 done, 1 some runs failed, 2 wrong settings, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
     "The command `mora`."
     words = [re.sub('^--[a-z_]+', lambda m: m[0].replace('_', '-'), w)
         for w in (sys.argv[1:] if argv is None else argv)]

@@ -6,7 +6,21 @@
 __all__ = ['Grid', 'read_grid', 'find_grid', 'grid_configs', 'check_parameters', 'run_study', 'gather']
 
 # %% ../../nbs/study/41_grid.ipynb #5cbf1033
-import ast, contextlib, functools, importlib.util, itertools, logging, math, os, platform, queue, shutil, sys, tempfile, threading, time
+import ast
+import contextlib
+import functools
+import importlib.util
+import itertools
+import logging
+import math
+import os
+import platform
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+import time
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
 from ..errors import ConfigError, closest_name, one_of
@@ -16,6 +30,7 @@ from .folders import check_same, check_writable, checkpoint_step, run_lock, is_f
 from .folders import last_checkpoint, write_whole
 from .settings import ExperimentConfig, cast, make_config, preset_name
 from .settings import read_recipe, read_yaml
+from .shipped import EXPERIMENTS_FOLDER
 from ..pareto import Objective
 _all_ = ['Grid', 'read_grid', 'find_grid', 'grid_configs', 'check_parameters', 'run_study', 'gather'] # public names
 
@@ -51,9 +66,7 @@ def check_lists(
             raise ConfigError(name, values, 'a list of at least one value')
     return value
 
-# the default notebook of a run
-TRAIN = Path(__file__ if '__file__' in globals()
-    else os.path.abspath('../../mora/study/grid.py')).parents[2]/'nbs'/'experiments'/'train.ipynb'
+TRAIN = EXPERIMENTS_FOLDER/'train.ipynb' # the default notebook of a run
 
 @dataclass
 class Grid:
@@ -96,9 +109,10 @@ def read_grid(
 def find_grid(
     name # A path, or a bare name such as "quick"
 )->Path:
-    "Find a grid file. A bare name is looked up in nbs/experiments/grids of this folder and its parents."
+    "Find a grid file. A bare name is looked up in nbs/experiments/grids of this folder, its parents, and mora."
     if os.path.isfile(name): return Path(name)
     homes = [d/'nbs'/'experiments'/'grids' for d in (Path.cwd(), *Path.cwd().parents)]
+    if EXPERIMENTS_FOLDER/'grids' not in homes: homes.append(EXPERIMENTS_FOLDER/'grids')
     for home in homes:
         if os.path.isfile(home/f'{name}.yaml'): return home/f'{name}.yaml'
     there = sorted(p.stem for home in homes for p in home.glob('*.yaml'))
@@ -515,7 +529,8 @@ WORKER_ENVIRONMENT = dict(
     OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', # one core per run
     HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_PROGRESS_BARS='1',
     PYDEVD_DISABLE_FILE_VALIDATION='1', # fewer messages
-    MALLOC_MMAP_THRESHOLD_='1000000000', MALLOC_TRIM_THRESHOLD_='4000000000') # glibc keeps freed memory: steps on CPU are 6% faster
+    # glibc keeps freed memory: steps on CPU are 6% faster
+    MALLOC_MMAP_THRESHOLD_='1000000000', MALLOC_TRIM_THRESHOLD_='4000000000')
 
 def worker_environment():
     "Set `WORKER_ENVIRONMENT` for the kernels. Variables that are set already stay."
@@ -682,7 +697,7 @@ def merge_objectives(
 def gather(
     folder # Of a study's runs
 ): # DataFrame: run, algorithm, weighting, label, preset, seed, step, split, name, value, seconds, task
-    "All finished runs as one table; `.attrs` has the objectives, and the names of those that differ and of runs not finished."
+    "Return all finished runs as one table. `.attrs` has the objectives and the names of unfinished runs."
     import pandas as pd
     finished,unfinished = find_runs(folder)
     if not finished: raise ConfigError('folder', str(folder), 'a folder of finished runs')

@@ -62,7 +62,7 @@ def null_front_improvement(
     seeds=1,       # Runs a set
     length_sd=.5,  # SD of one answer's length as a share of the mean
     draws=1000,    # Simulated comparisons
-)->pd.DataFrame: # A row a draw: `hypervolume` of the front (normalised), then the mean over the front of each objective, one set minus the other
+)->pd.DataFrame: # One row per draw: differences of hypervolume and of mean objectives of the front
     "Apparent improvement of one set of runs over another that differs from it in nothing."
     values = _measured(np.asarray(trajectory, float), objectives, problems, length_sd,
         (draws, seeds, 2), np.random.default_rng(0))
@@ -82,7 +82,7 @@ def length_spread(
     objective,    # A length
     problems=300, # That each checkpoint answered
 )->float: # SD of one answer's length as a share of the mean; NaN with fewer than five checkpoints
-    "How far a checkpoint's mean length lies from the middle of its neighbours, in the second half of runs: noise, and what training adds to it."
+    "Return the deviation of a checkpoint's mean length from its neighbours in the second half of runs."
     late = points[points['step']>points['step'].max()/2].sort_values('step').groupby(
         'run')[objective.name]
     bend = late.transform(lambda v: v-(v.shift(1)+v.shift(-1))/2)/late.transform('mean')

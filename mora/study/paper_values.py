@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from ..figure_style import in_words
 
 # %% ../../nbs/study/53_paper_values.ipynb #ddc8c18f
-PAPER_FRONTS = [ # table of means over Pareto points: method, algorithm, preset, then (accuracy, length, clarity) with fixed and with dynamic weights
+PAPER_FRONTS = [ # means over Pareto points: method, algorithm, preset, values with fixed and with dynamic weights
     ('hypervolume', 'grpo',      'accuracy-focused',   (.832, 701, .962),   (.850, 619, .970)),
     ('hypervolume', 'grpo',      'efficiency-focused', (None, 650, None),   (None, 731, None)),
     ('hypervolume', 'reinforce', 'efficiency-focused', (.778, 676, .985),   (.790, 618, 1.)),

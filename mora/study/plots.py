@@ -85,7 +85,7 @@ def zoom_limits(
         else (float(low), float(high)))
 
 def _grid(rows, cols, columns, height, by_column=False):
-    "A figure and its rows x cols panels; with fewer `columns` than that the panels are folded, row by row or column by column."
+    "Make a figure with rows x cols panels. Fewer `columns` fold the panels by row or by column."
     n = rows*cols
     columns = min(columns, cols)
     down = -(-n//columns)

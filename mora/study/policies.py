@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.utils import logging
 from ..errors import ConfigError,check_whole,first_line,one_of
+from .shipped import POLICIES
 from .tables import did_you_mean,find_path,find_source,hub,is_hub_id
 from .tasks import MARKERS, NAMES, RANGES, TALKS, Style, check_seed, draw
 from .tasks import load_task, solve, split_of
@@ -299,10 +300,6 @@ def decode(
     return ids[:, :t+1]
 
 # %% ../../nbs/study/21_policies.ipynb #4e89623d
-# folder of the policies that ship
-POLICIES = Path(__file__ if '__file__' in globals()
-    else os.path.abspath('../../mora/study/policies.py')).parents[2]/'data'/'policies'
-
 class _quiet:
     "Hide the progress bars of `transformers`."
     def __enter__(self):

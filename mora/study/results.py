@@ -202,7 +202,7 @@ def vectors(
     objectives,   # K objectives
     split='test', # "test" or "validation"
 )->pd.DataFrame: # Columns run, algorithm, method, preset, seed, step, then one an objective, natural units
-    "Objective vectors of every checkpoint measured on `split`; where a value is missing or not finite, the checkpoint is left out."
+    "Return the objective vectors of the checkpoints measured on `split`, without incomplete ones."
     names,keys = [o.name for o in objectives],['run', 'algorithm', 'method', 'preset', 'seed',
         'step']
     rows = with_method(results[(results['split']==split) & results['name'].isin(names)

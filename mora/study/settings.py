@@ -38,7 +38,7 @@ def refuse_node(
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 class Loader(yaml.SafeLoader):
-    "A `SafeLoader` for the numbers of YAML 1.2 that refuses repeated keys, keys that are no texts, and documents that blow up."
+    "`SafeLoader` with the numbers of YAML 1.2. Refuses repeated keys, keys that are not text, and alias bombs."
     depth = 0
     yaml_implicit_resolvers = {first: [(tag, pattern) for tag,pattern in pairs
         if tag.removeprefix(TAG) not in ('int', 'float', 'timestamp')]
@@ -354,7 +354,7 @@ def fit(
 def trainer_options(
     options:dict, # Name -> value, as read from a file or typed
 )->dict: # With numbers where numbers are due
-    "Arguments of `MultiObjectiveConfig`, or a `ConfigError` for the first that it does not have, that is refused, or of a wrong kind."
+    "Return arguments of `MultiObjectiveConfig`. Raises `ConfigError` for an unknown, refused or ill-typed one."
     if not options: return {}
     from mora.trainer import MultiObjectiveConfig
     kinds,ours = get_type_hints(MultiObjectiveConfig),[f.name for f in fields(ExperimentConfig)]
@@ -388,7 +388,7 @@ def read_recipe(
 def make_config(
     values:dict, # Settings by name
 )->ExperimentConfig:
-    "The configuration with these values; arguments of `MultiObjectiveConfig` go to `trainer_options`, unknown names are refused."
+    "Make a configuration. Arguments of `MultiObjectiveConfig` go to `trainer_options`. Unknown names are refused."
     ours = [f.name for f in fields(ExperimentConfig)]
     further = {k: v for k,v in values.items() if k not in ours}
     options = cast('trainer_options', values.get('trainer_options', {}), dict) | further

@@ -27,7 +27,7 @@ def trainable(
 
 # %% ../../nbs/28_evidence.ipynb #9caf3145
 class Gradients:
-    "Mixin for `GRPOTrainer`: measures the Gramian of the objectives' gradients before the step, exactly, or during it, by a sketch."
+    "Mixin for `GRPOTrainer`: the Gramian of per-objective gradients, exactly before a step or by a sketch during it."
     def __init__(self, *args, **kwargs):
         self.sketch = None      # a `GradientSketch` once `listen` was called
         self._logps = None      # log-probs shared by the K losses of an exact measurement

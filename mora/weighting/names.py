@@ -27,3 +27,4 @@ def weighting_names()->list:
             classes = re.findall(r'^class ([A-Za-z0-9]\w*)Weighting\(', source, re.M)
             names.update(map(method_name, classes))
     return sorted(names)
+_all_ = ['weighting_names'] # public names

@@ -74,7 +74,7 @@ def box_volumes(
     weights,         # Shape (K,), on the simplex; equal weights as published
     margin:float=.1, # Of the reference point below the lowest rewards
 )->Tensor: # Shape (N,), NaN where no objective applies
-    "Volume between each completion's rewards and a point just below the lowest of the batch; edges beyond `LARGE` in units of the longest."
+    "Return the volume between the rewards of each completion and a point below the lowest of the batch."
     lowest = rewards.nan_to_num(nan=torch.inf).amin(0)
     factors = (rewards - lowest + margin).nan_to_num(nan=1.)
     longest = factors.amax(0)

@@ -121,7 +121,7 @@ class SawWeighting(Weighting):
     Evidence: below the best fixed weights of a search on the embedded task (nbs/experiments/leaderboard).
     """
     def __init__(self,
-        weights=None,    # Priorities: K numbers on the simplex, the name of a preset, or None for equal ones, as published
+        weights=None,    # Priorities: K numbers, the name of a preset, or None for equal ones, as published
         on:str="reward", # "reward": the GRPO form; "advantage": the GDPO form
         lower=None,      # Lower bounds of the rewards, K numbers; None for rewards of at least 0
     ):

@@ -1,7 +1,9 @@
 """JupyterLab on the notebooks of this repository (`make lab`): opening and saving one changes nothing that git sees.
 
-JupyterLab writes the name and version of the kernel into a notebook as soon as the kernel starts, and marks the notebook as
-changed if it had other values; nbdev removes them again. So they are filled in when a notebook is read and removed when it
+JupyterLab writes the name and version of the kernel into a notebook as soon as the kernel starts, and marks the
+notebook as
+changed if it had other values; nbdev removes them again. So they are filled in when a notebook is read and
+removed when it
 is saved.
 """
 from ipykernel.ipkernel import IPythonKernel
