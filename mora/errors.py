@@ -8,7 +8,8 @@ __all__ = ['ConfigError', 'one_of']
 # %% ../nbs/00_errors.ipynb #a87dcec5
 import difflib
 import math
-from numbers import Integral
+from numbers import Integral, Real
+import numpy as np
 _all_ = ['ConfigError', 'one_of'] # public names
 
 # %% ../nbs/00_errors.ipynb #a87dcec6
@@ -73,22 +74,31 @@ def closest_name(
     raise ConfigError(name, value, f'a known setting{suggestion}')
 
 # %% ../nbs/00_errors.ipynb #86a2acd0
+def _limits(least, above, below, most):
+    "Return limits in words, such as 'of at least 0 and below 1'."
+    limits = {'above': above, 'at least': least, 'below': below, 'at most': most}
+    given = [f'{words} {limit:,}' for words,limit in limits.items() if limit is not None]
+    of = 'of ' if given and given[0].startswith('at') else ''
+    return of + ' and '.join(given)
+
 def check_number(
-    field:str,  # Name of the setting
-    value,      # Number
-    kind:str,   # Kind of the number in words, such as "a whole number"
-    least=None, # Smallest allowed value
-    above=None, # Value that must be exceeded
-    most=None,  # Largest allowed value
-):
-    "Raise `ConfigError` for a number that is not finite or outside its limits."
-    finite = abs(value)<math.inf
-    if above is not None and not (finite and value>above):
-        raise ConfigError(field, value, f'{kind} above {above}')
-    if least is not None and not (finite and value>=least):
-        raise ConfigError(field, value, f'{kind} of at least {least:,}')
-    if most is not None and not (finite and value<=most):
-        raise ConfigError(field, value, f'{kind} of at most {most:,}')
+    field:str,       # Name of the setting
+    value,           # Value of the setting
+    kind='a number', # Kind of the number in words
+    least=None,      # Smallest allowed value
+    above=None,      # Value that must be exceeded
+    below=None,      # Value that must not be reached
+    most=None,       # Largest allowed value
+    numbers=Real,    # Abstract class of the allowed numbers
+): # `value` itself
+    "Return `value` if it is a finite number within its limits. Raises `ConfigError` otherwise."
+    valid = isinstance(value, numbers) and not isinstance(value, bool) and abs(value)<math.inf
+    if valid and least is not None: valid = value>=least
+    if valid and above is not None: valid = value>above
+    if valid and below is not None: valid = value<below
+    if valid and most is not None: valid = value<=most
+    if valid: return value
+    raise ConfigError(field, value, f'{kind} {_limits(least, above, below, most)}'.rstrip())
 
 def check_whole(
     field:str, # Name of the setting
@@ -97,7 +107,17 @@ def check_whole(
     most=None, # Largest allowed number. None: no limit
 )->int: # `value` itself
     "Return `value` if it is a whole number within its limits. Raises `ConfigError` otherwise."
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if whole and value>=least and (most is None or value<=most): return value
-    limits = f'of at least {least}' if most is None else f'from {least} to {most:,}'
-    raise ConfigError(field, value, f'a whole number {limits}')
+    return check_number(field, value, 'a whole number', least, most=most, numbers=Integral)
+
+def check_numbers(
+    field:str, # Name of the setting
+    values,    # Values of the setting
+    K:int,     # Number of objectives
+)->np.ndarray: # Shape (K,), a copy
+    "Return `values` as an array if they are K finite numbers. Raises `ConfigError` otherwise."
+    try:
+        array = np.array(values, float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.shape==(K,) and np.isfinite(array).all(): return array
+    raise ConfigError(field, values, f'{K} finite numbers, one for each objective')

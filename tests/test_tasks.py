@@ -541,7 +541,7 @@ def test_sizes_beyond_what_is_there(here):
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 1.5, "a", True])
 def test_seeds(seed, here):
     file = jsonl(here / "a.jsonl", ROWS)
-    said = f"seed: got {seed!r}, expected a whole number from 0 to 4,294,967,295"
+    said = f"seed: got {seed!r}, expected a whole number of at least 0 and at most 4,294,967,295"
     assert refused(lambda: load_dataset_task(file, seed=seed)) == refused(
         lambda: load_task("embedded", seed=seed)) == said
     assert refused(lambda: table_task("mine", {}, None, seed=seed)) == said
