@@ -29,7 +29,7 @@ def shown(value)->str:
     return text if len(text)<=MOST_SHOWN else text[:MOST_SHOWN] + '...'
 
 def first_line(
-    error # An exception of any library
+    error, # An exception of any library
 )->str:
     "Return the first line of the message of an exception, or its type."
     said = getattr(error, 'strerror', None) or str(error).strip() or type(error).__name__
@@ -62,6 +62,14 @@ def one_of(
         raise ConfigError(field, value, 'one of ' + ', '.join(map(str, allowed)))
     return value
 
+def closest(
+    name,  # Name that the user wrote
+    names, # Names that exist
+)->str|None:
+    "Return the name that is most similar to `name`, or None."
+    found = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=1, cutoff=.5)
+    return found[0] if found else None
+
 def closest_name(
     name:str,   # Name that the user wrote
     names,      # Names that exist
@@ -69,8 +77,8 @@ def closest_name(
 ): # `name` itself
     "Return `name` if it exists. Raises `ConfigError` that suggests the closest name."
     if name in names: return name
-    close = difflib.get_close_matches(str(name)[:100], list(dict.fromkeys(names)), n=1, cutoff=.5)
-    suggestion = f', such as {close[0]}' if close else ': one of ' + ', '.join(names)
+    similar = closest(name, names)
+    suggestion = f', such as {similar}' if similar else ': one of ' + ', '.join(names)
     raise ConfigError(name, value, f'a known setting{suggestion}')
 
 # %% ../nbs/00_errors.ipynb #86a2acd0

@@ -1,5 +1,4 @@
-"""Rewards in every form and of every size: trained rightly, or one error that names the reward. Nothing is learned
-in silence."""
+"""Rewards of every form and size train a policy or raise one error that names the reward."""
 import functools
 
 import numpy as np
@@ -71,12 +70,14 @@ FORMS = {
 
 def train(task, folder, reward, weighting="fixed", algorithm="grpo", options=None, **changes):
     model, tokenizer = policy()
-    held_out = dict(eval_strategy="steps", eval_steps=1) if weighting in ("hypervolume", "dynaopt") else {}
+    needs_validation = weighting in ("hypervolume", "dynaopt")
+    held_out = dict(eval_strategy="steps", eval_steps=1) if needs_validation else {}
     args = MultiObjectiveConfig(**settings(folder,
         **(dict(max_steps=2, beta=0.0, eval_loss=False) | held_out | changes)), algorithm=algorithm,
         weighting=weighting, weighting_options=options)
-    run = MultiObjectiveTrainer(model, [reward, length], args, task.train, dict(validation=task.validation)
-        if held_out else None, processing_class=tokenizer)
+    validation = dict(validation=task.validation) if needs_validation else None
+    run = MultiObjectiveTrainer(model, [reward, length], args, task.train, validation,
+        processing_class=tokenizer)
     run.remove_callback(PrinterCallback)
     return trained(run)
 
@@ -92,22 +93,26 @@ def test_every_form_trains_as_a_list(task, tmp_path, expected, form):
 
 
 WEIGHTINGS = {
-    "fixed": {}, "hypervolume": {}, "gradient": {}, "gradient-sketch": dict(gradients="sketch"), "frontier": {},
-    "gdpo": {}, "lagrangian": {}, "gradnorm": {}, "dvao": {}, "hvo": {}, "rvpo": {},
+    "fixed": {}, "hypervolume": {}, "gradient": {}, "gradient-sketch": dict(gradients="sketch"),
+    "frontier": {}, "gdpo": {}, "lagrangian": {}, "gradnorm": {}, "dvao": {}, "hvo": {}, "rvpo": {},
 }
 
 
 def value(name, ids, i):
     x = float(sum(ids) % 3)
     return {
-        "negative": -x, "large": 1e6 * x, "huge": 1e30 * x, "tiny": 1e-30 * x, "some-none": None if i % 3 == 0 else x,
+        "negative": -x, "large": 1e6 * x, "huge": 1e30 * x, "tiny": 1e-30 * x,
+        "some-none": None if i % 3 == 0 else x,
         "some-nan": float("nan") if i % 3 == 0 else x,
-        "a-constant": 0.3, "one-infinite": float("inf") if i == 5 else x, "minus-infinite": float("-inf") if i == 5
-        else x, "beyond-float32": 1e39 * x, "text": str(x), "all-none": None,
+        "one-infinite": float("inf") if i == 5 else x,
+        "minus-infinite": float("-inf") if i == 5 else x,
+        "a-constant": 0.3, "beyond-float32": 1e39 * x, "text": str(x), "all-none": None,
     }[name]
 
 
-REFUSED = {"one-infinite": "inf", "minus-infinite": "-inf", "beyond-float32": "1e\\+39|2e\\+39", "text": "'"}
+REFUSED = {
+    "one-infinite": "inf", "minus-infinite": "-inf", "beyond-float32": "1e\\+39|2e\\+39", "text": "'",
+}
 
 
 def valued(name):
@@ -129,8 +134,9 @@ def test_what_is_no_number_is_named(task, tmp_path, name, algorithm):
 
 
 VALUES = ["negative", "large", "huge", "tiny", "some-none", "some-nan", "a-constant", "all-none"]
-FEW = ["huge", "negative", "all-none"]  # the others were tried with every weighting once, and take minutes
-CASES = [("fixed", v, a) for v in VALUES for a in ("grpo", "rloo", "reinforce", "reinforce_plus_plus")]
+FEW = ["huge", "negative", "all-none"]  # all values with all weightings would take minutes
+ALGORITHMS = "grpo", "rloo", "reinforce", "reinforce_plus_plus"
+CASES = [("fixed", v, a) for v in VALUES for a in ALGORITHMS]
 CASES += ([(w, v, "grpo") for w in WEIGHTINGS for v in FEW if w != "fixed"]
     + [("gradient", "huge", "rloo"), ("hvo", "huge", "rloo")])
 
@@ -142,8 +148,9 @@ def test_values_train_or_are_named(task, tmp_path, weighting, name, algorithm):
         params = train(task, tmp_path, valued(name), weighting.removesuffix("-sketch"), algorithm,
             WEIGHTINGS[weighting])
     except RuntimeError as error:
-        assert name in ("huge", "large") and "advantages of weighting" in str(error) and "scale them" in str(error)
+        assert name in ("huge", "large")
+        assert "advantages of weighting" in str(error) and "scale them" in str(error)
         assert "\n" not in str(error)
         return
     assert all(torch.isfinite(p).all() for p in params.values())
-    assert any(not torch.equal(p, params[n]) for n, p in start().items()), "nothing was learned, and nothing was said"
+    assert any(not torch.equal(p, params[n]) for n, p in start().items()), "nothing was learned"

@@ -80,7 +80,8 @@ x^2+1 ~ x²+1 ~ f(x)=x^2+1
 \frac{5}{8} ~ \frac{5}8 ~ \frac58
 \frac12 ~ \dfrac{1}{2} ~ 50\%
 \frac{1}{2} ~ 1/2 ~ 0.5
-5 ~ 5.0 ~ 5.00 ~ +5 ~ 5 \text{ m} ~ x=5 ~ 2+3=5 ~ x=2+3=5 ~ AB=5 ~ \text{5 cm} ~ 5^\circ C ~ 5\text{ N}
+5 ~ 5.0 ~ 5.00 ~ +5 ~ 5 \text{ m} ~ x=5 ~ 2+3=5 ~ x=2+3=5 ~ AB=5 ~ \text{5 cm} ~ 5^\circ C
+5 ~ 5\text{ N}
 7 ~ 007
 8 ~ 008
 12345 ~ 12,345 ~ 12{,}345 ~ 12,\!345
@@ -246,15 +247,24 @@ x<=6 ~ 6
 15 ~ 3 5 ~ \pm 15 ~ \sum_{i=1}^{5} i
 8 ~ 3 5
 3 ~ 3 5 ~ 3 \text{ or } 5 ~ 3 or 5 ~ 3, maybe 5 ~ either 3 or 5 ~ \text{either } 3 \text{ or } 5
-3 ~ 3 \text{ or } 4 \text{ or } 5 ~ 3 (or 5) ~ 3 \text{ (or 5)} ~ 3 \lor 5 ~ 3;5 ~ 3 / 5 ~ 3 | 5 ~ 3 \quad 5 ~ 3?5
-3 ~ 3 and 5 ~ maybe 3 ~ not 3 ~ \neg 3 ~ \text{not } 3 ~ 3 or five ~ 3 \text{ or something else} ~ 3 \text{ versus } 5
-3 ~ 3 \text{ not } 5 ~ 3=5 ~ 4=3 ~ x \text{ is not equal to } 3 ~ \text{not } x=3 ~ 3 \text{ million}
-3 ~ 3 \text{ hundred} ~ 3 \text{ dozen} ~ 3 \text{ thousand dollars} ~ 3 \text{ or more} ~ 3 \text{ at least}
-3 ~ 3 \pmod 5 ~ 3 \bmod 5 ~ x \equiv 3 \pmod 5 ~ 3- ~ + ~ 3+ ~ ((3 ~ 3) ~ x \to 3 ~ x \sim 3 ~ \sim 3 ~ \propto 3
-3 ~ \ne 3 ~ \le 3 ~ =3= ~ 3 \perp 5 ~ 3 \mid 5 ~ 3 \parallel 5 ~ \text{3 or 5} ~ \mathrm{3 or 5} ~ \boxed{3} 5
-3 ~ 3\text{ if } x>0 ~ 3, x>0 ~ \{3\}, \{5\} ~ 3 \in \mathbb{Z} ~ 3 \text{ no} ~ -3 ~ |3|x ~ 3_{or 5} ~ 3^{or 5}
-3 ~ \overline{3} ~ \underline{3} ~ \cancel{3} ~ \not 3 ~ \substack{3\\5} ~ 3\\5 ~ 3 & 5 ~ 3 \# 5 ~ 3\_5 ~ <3 ~ >3
-3 ~ 3\text{ below zero} ~ 3 \text{ negative} ~ 3 \text{ squared} ~ 3 \text{ tenths} ~ 3 \text{ dozens}
+3 ~ 3 \text{ or } 4 \text{ or } 5 ~ 3 (or 5) ~ 3 \text{ (or 5)} ~ 3 \lor 5 ~ 3;5 ~ 3 / 5 ~ 3 | 5
+3 ~ 3 \quad 5 ~ 3?5
+3 ~ 3 and 5 ~ maybe 3 ~ not 3 ~ \neg 3 ~ \text{not } 3 ~ 3 or five ~ 3 \text{ or something else}
+3 ~ 3 \text{ versus } 5
+3 ~ 3 \text{ not } 5 ~ 3=5 ~ 4=3 ~ x \text{ is not equal to } 3 ~ \text{not } x=3
+3 ~ 3 \text{ million}
+3 ~ 3 \text{ hundred} ~ 3 \text{ dozen} ~ 3 \text{ thousand dollars} ~ 3 \text{ or more}
+3 ~ 3 \text{ at least}
+3 ~ 3 \pmod 5 ~ 3 \bmod 5 ~ x \equiv 3 \pmod 5 ~ 3- ~ + ~ 3+ ~ ((3 ~ 3) ~ x \to 3 ~ x \sim 3
+3 ~ \sim 3 ~ \propto 3
+3 ~ \ne 3 ~ \le 3 ~ =3= ~ 3 \perp 5 ~ 3 \mid 5 ~ 3 \parallel 5 ~ \text{3 or 5} ~ \mathrm{3 or 5}
+3 ~ \boxed{3} 5
+3 ~ 3\text{ if } x>0 ~ 3, x>0 ~ \{3\}, \{5\} ~ 3 \in \mathbb{Z} ~ 3 \text{ no} ~ -3 ~ |3|x
+3 ~ 3_{or 5} ~ 3^{or 5}
+3 ~ \overline{3} ~ \underline{3} ~ \cancel{3} ~ \not 3 ~ \substack{3\\5} ~ 3\\5 ~ 3 & 5 ~ 3 \# 5
+3 ~ 3\_5 ~ <3 ~ >3
+3 ~ 3\text{ below zero} ~ 3 \text{ negative} ~ 3 \text{ squared} ~ 3 \text{ tenths}
+3 ~ 3 \text{ dozens}
 3 ~ 3 \text{ millions} ~ 3 \text{ factorial} ~ ,3 ~ 3,,5
 P \rightarrow Q ~ P \leftarrow Q
 P \Leftarrow Q ~ P \Rightarrow Q
@@ -383,7 +393,8 @@ k\pi ~ k\pi, k\in\mathbb{Z}
 1.5 ~ 1,5 ~ 1.50001 ~ 15
 \text{A} ~ \text{B} ~ \text{A and B} ~ A/B ~ \text{not A} ~ \text{A?B}
 \text{even} ~ \text{odd} ~ \text{even or odd} ~ \text{not even} ~ \text{even/odd} ~ \text{neven}
-\text{Evelyn} ~ \text{Evelyn or Navin} ~ \text{Evelyn, Navin} ~ \text{Evelyn Navin} ~ \text{not Evelyn}
+\text{Evelyn} ~ \text{Evelyn or Navin} ~ \text{Evelyn, Navin} ~ \text{Evelyn Navin}
+\text{Evelyn} ~ \text{not Evelyn}
 \pm 2 ~ 2 ~ -2 ~ \mp 2 ~ \pm 3
 x^2 ~ x^3 ~ 2x ~ x_2 ~ y^2 ~ x^{2y}
 \sqrt{x^2} ~ x ~ -x
@@ -392,7 +403,8 @@ f(y) ~ f(x) ~ f
 \vec{a}+b ~ \vec{a+b} ~ a+b
 \sin x+y ~ \sin{x+y} ~ \sin(x+y)
 a+b^2 ~ (a+b)^2 ~ a^2+b^2
-132_7 ~ 132_{\text{five}} ~ 132\textsubscript{7} ~ 132 \text{ base } 7 ~ 132 \text{ (base seven)} ~ 1327
+132_7 ~ 132_{\text{five}} ~ 132\textsubscript{7} ~ 132 \text{ base } 7 ~ 132 \text{ (base seven)}
+132_7 ~ 1327
 10.1_2 ~ 10.1 ~ 10.1_3 ~ 2.5
 3.14 ~ \pi ~ 3.141 ~ \frac{22}{7}
 \sin x ~ \cos x ~ \sin y ~ \sin 2x ~ \sin x \cdot 2
@@ -419,18 +431,30 @@ def test_what_is_no_answer_equals_nothing(blank):
 # None where it raises
 PAPER = [
     ('\\frac12', '\\frac{1}{2}'), ('\\frac1{72}', '\\frac{1}{72}'), ('\\frac{7}2', '\\frac{7}2'),
-    ('\\frac1', '\\frac1'), ('\\frac', None), ('\\frac1\\frac23', '\\frac1\\frac23'), ('\\frac\\frac12', None),
-    ('\\sqrt3', '\\sqrt{3}'), ('\\sqrt 3', '\\sqrt{}3'), ('\\sqrt12', '\\sqrt{1}2'), ('\\sqrt', None),
-    ('\\sqrt\\sqrt3', None), ('\\tfrac34+\\dfrac12', '\\frac{3}{4}+\\frac{1}{2}'), ('3\\text{ cm}', '3'),
-    ('3 \\text{ or } 5', '3'), ('3\\text{ or }4\\text{ or }5', None), ('3\\text{cm}', '3\\text{cm}'),
-    (' .5', '\\frac{1}{2}'), ('{.5}', '{0.5}'), ('.5', '\\frac{1}{2}'), ('0.5', '\\frac{1}{2}'), ('0.50', '0.50'),
-    ('-0.5', '-0.5'), ('1/2', '\\frac{1}{2}'), ('-1/2', '\\frac{-1}{2}'), ('1/-2', '\\frac{1}{-2}'), ('01/2', '01/2'),
-    ('+1/2', '+1/2'), ('1/2/3', '1/2/3'), ('1/ 2', '\\frac{1}{2}'), ('x=5', '5'), ('xy=5', '5'), ('xyz=5', 'xyz=5'),
-    ('x=y=5', 'x=y=5'), ('=5', '5'), ('f(x)=5', 'f(x)=5'), ('50\\%', '50'), ('50%', '50%'), ('\\$5', '5'),
-    ('$5', '$5'), ('90^\\circ', '90'), ('90^{\\circ}', '90'), ('90^\\circ C', '90C'), ('\\left(1,2\\right)', '(1,2)'),
-    ('\\left.x\\right|', '0.x|'), ('a\\\\b', 'a\\b'), ('a\nb', 'ab'), ('1\\!2', '12'), ('a b  c', 'abc'), ('', ''),
-    ('٣/٤', '٣/٤'), ('10/3', '\\frac{10}{3}'), ('\\frac{1}{2}', '\\frac{1}{2}'), ('\\frac a b', '\\frac{a}{b}'),
-    ('\\frac ab', '\\frac{a}{b}'), ('\\frac{a}b', '\\frac{a}b'), ('1_0/3', '1_0/3'), ('5.', '5.'), ('007', '007'),
+    ('\\frac1', '\\frac1'), ('\\frac', None), ('\\frac1\\frac23', '\\frac1\\frac23'),
+    ('\\frac\\frac12', None),
+    ('\\sqrt3', '\\sqrt{3}'), ('\\sqrt 3', '\\sqrt{}3'), ('\\sqrt12', '\\sqrt{1}2'),
+    ('\\sqrt', None),
+    ('\\sqrt\\sqrt3', None), ('\\tfrac34+\\dfrac12', '\\frac{3}{4}+\\frac{1}{2}'),
+    ('3\\text{ cm}', '3'),
+    ('3 \\text{ or } 5', '3'), ('3\\text{ or }4\\text{ or }5', None),
+    ('3\\text{cm}', '3\\text{cm}'),
+    (' .5', '\\frac{1}{2}'), ('{.5}', '{0.5}'), ('.5', '\\frac{1}{2}'), ('0.5', '\\frac{1}{2}'),
+    ('0.50', '0.50'),
+    ('-0.5', '-0.5'), ('1/2', '\\frac{1}{2}'), ('-1/2', '\\frac{-1}{2}'), ('1/-2', '\\frac{1}{-2}'),
+    ('01/2', '01/2'),
+    ('+1/2', '+1/2'), ('1/2/3', '1/2/3'), ('1/ 2', '\\frac{1}{2}'), ('x=5', '5'), ('xy=5', '5'),
+    ('xyz=5', 'xyz=5'),
+    ('x=y=5', 'x=y=5'), ('=5', '5'), ('f(x)=5', 'f(x)=5'), ('50\\%', '50'), ('50%', '50%'),
+    ('\\$5', '5'),
+    ('$5', '$5'), ('90^\\circ', '90'), ('90^{\\circ}', '90'), ('90^\\circ C', '90C'),
+    ('\\left(1,2\\right)', '(1,2)'),
+    ('\\left.x\\right|', '0.x|'), ('a\\\\b', 'a\\b'), ('a\nb', 'ab'), ('1\\!2', '12'),
+    ('a b  c', 'abc'), ('', ''),
+    ('٣/٤', '٣/٤'), ('10/3', '\\frac{10}{3}'), ('\\frac{1}{2}', '\\frac{1}{2}'),
+    ('\\frac a b', '\\frac{a}{b}'),
+    ('\\frac ab', '\\frac{a}{b}'), ('\\frac{a}b', '\\frac{a}b'), ('1_0/3', '1_0/3'), ('5.', '5.'),
+    ('007', '007'),
     ('\\leftarrow', 'arrow'), ('\\rightarrow', 'arrow'),
 ]
 
@@ -493,12 +517,15 @@ def test_a_piecewise_answer_is_right():
 
 
 HOSTILE = [
-    r"\boxed{", r"\boxed{}", r"\boxed ", r"\fbox{", "{", "}", r"\{", r"\text{ ", r"\text{", r"\frac", r"\sqrt",
-    r"\frac1", "1,234", "1 ", "1 1/1 ", "0.", "step ", "step", " step1", "(1", "- ", " -", "\n", " ", "first", "1e1",
+    r"\boxed{", r"\boxed{}", r"\boxed ", r"\fbox{", "{", "}", r"\{", r"\text{ ", r"\text{",
+    r"\frac", r"\sqrt",
+    r"\frac1", "1,234", "1 ", "1 1/1 ", "0.", "step ", "step", " step1", "(1", "- ", " -", "\n",
+    " ", "first", "1e1",
     "½", "²", r"\left", r"\begin{array}{l", "$", "x=", r"\boxed{a},",
 ]
 SCORES = {
-    "paper box": functools.partial(last_boxed, rule="paper"), "box": functools.partial(last_boxed, rule="robust"),
+    "paper box": functools.partial(last_boxed, rule="paper"),
+    "box": functools.partial(last_boxed, rule="robust"),
     "normal form": normalise_answer, "clear": is_clear, "markers": step_markers,
 }
 
@@ -723,7 +750,8 @@ SPOKEN = {
     "tuple": (message(RIGHT),),
     "parts": [message([dict(type="text", text=RIGHT[:7]), dict(type="image_url"),
     dict(type="text", text=RIGHT[7:])])],
-    "tool at the end": [message(None), message("3", "tool"), message(RIGHT), message(r"\boxed{5}", "tool")],
+    "tool at the end": [message(None), message("3", "tool"), message(RIGHT),
+        message(r"\boxed{5}", "tool")],
     "several": [message(r"\boxed{5}"), message("go on", "user"), message(RIGHT)],
 }
 SILENT = {
@@ -737,11 +765,13 @@ SILENT = {
 }
 FOREIGN = [
     None, 4, 4.5, b"4", {}, object(), message(RIGHT), [RIGHT], [None], [message(RIGHT, "tool")],
-    [message(RIGHT, "user")], [message(4)], [message({})], [message([RIGHT])], [message([dict(type="text")])],
+    [message(RIGHT, "user")], [message(4)], [message({})], [message([RIGHT])],
+    [message([dict(type="text")])],
     [message([dict(text=RIGHT)])], [message([dict(type="text", text=None)])],
 ]
 TEXT_REWARDS = [
-    AccuracyReward(), AccuracyReward("robust"), ClarityReward(), GradedClarity(), GatedClarity(), GatedConciseness(),
+    AccuracyReward(), AccuracyReward("robust"), ClarityReward(), GradedClarity(), GatedClarity(),
+    GatedConciseness(),
     OpposedConciseness(),
 ]
 LENGTH_REWARDS = [ConcisenessReward(), MovingConciseness(), TargetConciseness(), GradedConciseness()]
@@ -794,7 +824,8 @@ def test_token_ids(reward, ids):
 
 
 BY_COLUMN = [
-    AccuracyReward(), AccuracyReward(column="solution"), GatedClarity(), GatedConciseness(), OpposedConciseness(),
+    AccuracyReward(), AccuracyReward(column="solution"), GatedClarity(), GatedConciseness(),
+    OpposedConciseness(),
 ]
 
 
@@ -893,11 +924,14 @@ RUN = {"args": "touch ran", "shell": True}
 REFUSED = [
     None, 4, "", [], {}, ["accuracy"], {4: {}}, {"accuracy": {}, "clarity": {}},
     "acuracy", "accuracy:", "accuracy ", ":", ":x", "..:x", ".:x", "a\0b:x", "no_such_module:x",
-    "named_fine", "named_fine:", "named_fine:nothing", "named_fine:polite:x", "named_exits:x", "named_raises:x",
-    "named_syntax:x", "named_fine:number", "named_fine:Silent", "named_fine:Broken", "named_fine:Exits",
+    "named_fine", "named_fine:", "named_fine:nothing", "named_fine:polite:x", "named_exits:x",
+    "named_raises:x",
+    "named_syntax:x", "named_fine:number", "named_fine:Silent", "named_fine:Broken",
+    "named_fine:Exits",
     "named_fine:locked", "named_fine:factory", "named_fine:subprocess", "named_fine:Popen",
     "os:getpid", "builtins:print", "antigravity:x",
-    {"named_fine:factory": {"word": "x"}}, {"named_fine:anything": {"x": 1}}, {"named_fine:kept": {"start": 1}},
+    {"named_fine:factory": {"word": "x"}}, {"named_fine:anything": {"x": 1}},
+    {"named_fine:kept": {"start": 1}},
     {"named_fine:polite": {"wrod": "x"}}, {"named_fine:polite": {"completions": []}},
     {"named_fine:polite": {"columns": 1}}, {"named_fine:Kept": {"end": 1}},
     {"accuracy": 5}, {"accuracy": "robust"}, {"accuracy": {1: 2}}, {"accuracy": {"rules": "x"}},
@@ -954,9 +988,12 @@ def politeness(completions, **columns): ...
 
 
 NAMED = [
-    politeness, functools.partial(politeness), functools.partial(functools.partial(politeness, a=1), b=2), print,
-    lambda completions: None, Judge, Judge(), Judge().__call__, functools.partial(Judge()), AccuracyReward(),
-    ConcisenessReward(), reward_model("org/rm-1"), reward_model("rm-1"), reward_model("/models/rm-1"),
+    politeness, functools.partial(politeness),
+    functools.partial(functools.partial(politeness, a=1), b=2), print,
+    lambda completions: None, Judge, Judge(), Judge().__call__, functools.partial(Judge()),
+    AccuracyReward(),
+    ConcisenessReward(), reward_model("org/rm-1"), reward_model("rm-1"),
+    reward_model("/models/rm-1"),
 ]
 
 
@@ -972,7 +1009,8 @@ def test_names_are_those_in_the_logs_of_trl(reward):
 NAMES = [
     ("org/rm-1", "rm-1"), ("rm-1", "rm-1"), ("models/rm-1/", "rm-1"), ("/a/b/rm-1//", "rm-1"),
     (Numbered(), "Numbered"),
-    (torch.nn.Linear(1, 1), "Linear"), (reward_model(""), "Linear"), (reward_model("org/rm-1/"), "rm-1"),
+    (torch.nn.Linear(1, 1), "Linear"), (reward_model(""), "Linear"),
+    (reward_model("org/rm-1/"), "rm-1"),
 ]
 
 
