@@ -41,7 +41,7 @@ def _joined_by(between):
     return ', ' if plain in (',', ';', 'and', ',and') else None
 
 def _last_braced(text, boxes):
-    "Return the content of the last box with content and of boxes joined to it, or None if it is open."
+    "Return the content of the last filled box and of boxes joined to it, or None if it is open."
     found = [] # contents and the words that join them, from the last to the first
     following = None # start of the box that follows
     for box in reversed(boxes):
@@ -100,7 +100,7 @@ def _roots(text):
     return '\\sqrt'.join([head] + [p if p[0]=='{' else f'{{{p[0]}}}{p[1:]}' for p in parts])
 
 def _fractions(text):
-    "Write \\frac12 and \\frac1{72} with braces. None for an empty fraction, `text` for half a fraction."
+    "Write \\frac12 and \\frac1{72} with braces. None for an empty fraction, `text` for half of one."
     head,*parts = text.split('\\frac')
     done = [head]
     for part in parts:
@@ -138,7 +138,7 @@ def same_answer(
     answer:str, # Answer of a completion
     truth:str,  # Answer of the data set
 )->bool:
-    "Return True if two answers are the same by the paper rule: equal normal forms, or else equal strings."
+    "Return True if two answers have equal normal forms, or else are equal strings: the paper rule."
     a,t = normalise_answer(answer),normalise_answer(truth)
     return answer==truth if a is None or t is None else a==t
 
@@ -229,8 +229,8 @@ _UNITS = {short: name for name,shorts in dict(
 # words that change the number before them
 _NO_UNITS = set(
     """or and not no nor but if else than more less least most over under above below about around
-    approximately roughly nearly maybe perhaps possibly probably either both neither except half halve
-    third fourth fifth sixth seventh eighth ninth tenth hundredth thousandth quarter dozen hundred
+    approximately roughly nearly maybe perhaps possibly probably either both neither except half
+    halve third fourth fifth sixth seventh eighth ninth tenth hundredth thousandth quarter dozen hundred
     thousand million billion trillion zero one two three four five six seven eight nine ten eleven
     twelve twenty thirty forty fifty sixty seventy eighty ninety positive negative minus plus times
     squared cubed factorial double triple base""".split())
@@ -733,7 +733,7 @@ def _same_percent(percent, number):
     return _same_value(percent, number)
 
 def _same_object(a, t):
-    "Return True if two values are the same: unions, tuples, intervals, sets, matrices, expressions."
+    "Return True if two unions, tuples, intervals, sets, matrices or expressions are the same."
     a,t = _bare(a),_bare(t)
     if a==t: return a!=()
     (pa,unions),(pt,others) = _split(a, {'\\cup'}),_split(t, {'\\cup'})
@@ -756,7 +756,7 @@ def _bare(items):
     return items
 
 def _rows(item):
-    "Return the elements of a bracketed item by rows. Without a matrix there is one element per row."
+    "Return the elements of a bracketed item by rows, one per row if it is not a matrix."
     row,column = ('\\row', '&') if item[0] in ('\\openmatrix', '\\opencases') else (',', None)
     rows = [_split(part, {column})[0] for part in _split(item[1:-1], {row, ';'})[0]]
     return rows[:-1] if row=='\\row' and rows[-1]==[()] else rows # a last \\
@@ -845,7 +845,7 @@ class _Judge:
         os.register_at_fork(after_in_child=self.forget)
 
     def forget(self):
-        "Forget the process. A forked copy must not share its pipes or a lock that another thread holds."
+        "Forget the process, because a forked copy must not share its pipes and its lock."
         process = getattr(self, 'process', None)
         if process:
             process.returncode = 0 # only the parent waits for it
@@ -932,7 +932,7 @@ def equivalent(
     truth:str,           # Answer of the data set
     time_limit:float=5., # Limit of one comparison, in seconds
 )->bool: # False also if the time is over
-    "Return True if two answers are the same by the robust rule. Raises `ConfigError` for a wrong limit."
+    "Return True if two answers have the same meaning: the robust rule. Raises `ConfigError`."
     time_limit = _seconds(time_limit)
     answer = answer.strip()
     truth = truth.strip()

@@ -11,7 +11,8 @@ import itertools
 import re
 import torch
 from .errors import ConfigError
-_all_ = ['objective_jacobian', 'gramian', 'GradientSketch', 'layer_filter', 'conflicts'] # public names
+_all_ = ['objective_jacobian', 'gramian', 'GradientSketch', 'layer_filter',
+    'conflicts'] # public names
 
 # %% ../nbs/03_gradients.ipynb #205281c9
 def objective_jacobian(
@@ -74,7 +75,7 @@ def layer_filter(
     names,       # Names of the parameters
     layers=None, # None: all; a list of decoder layer numbers; or a regular expression on names
 )->list: # One bool per name
-    "Return a mask of the parameters in the selected layers. Raises `ConfigError` if there are none."
+    "Return a mask of the parameters in the selected layers. Raises `ConfigError` if all are False."
     if layers is None: return [True]*len(names)
     if isinstance(layers, str): keep = [bool(re.search(layers, n)) for n in names]
     else:
@@ -89,7 +90,7 @@ def layer_gramian(
     params:dict,           # {name: parameter}, in the order of the columns
     layers=None,           # As in `layer_filter`
 )->torch.Tensor: # (K, K), float64
-    "Return the Gramian of the selected layers. Each gradient is first clipped to norm 1 over all layers."
+    "Return the Gramian of the selected layers, with gradients clipped to norm 1 over all layers."
     parts = jacobian.split([p.numel() for p in params.values()], 1)
     keep = layer_filter(list(params), layers)
     whole = sum(gramian(part) for part in itertools.compress(parts, keep))
@@ -182,7 +183,7 @@ class GradientSketch:
         self._parts[i] = part if self._parts[i] is None else self._parts[i]+part
 
     def take(self)->list: # One tensor (b, D_l) per layer, float32
-        "Return the sketches since the last call. The sketch of a sample contains its advantage as a factor."
+        "Return the sketches since the last call. Each sample's sketch has its advantage as a factor."
         parts,self._parts = self._parts,[None]*len(self.modules)
         return [p.flatten(1) for p in parts]
 

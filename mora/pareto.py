@@ -24,7 +24,7 @@ class Objective:
     name:str             # Name in logs and figures
     direction:str="max"  # "max" or "min"
     range:tuple=(0., 1.) # (low, high) in natural units, finite
-    measure:str="reward" # On validation: mean "reward", or mean "length" of greedy completions (tokens)
+    measure:str="reward" # Measured on validation: mean "reward", or mean "length" in tokens
     label:str=""         # Axis label with unit. Empty: the name
     def __post_init__(self):
         if not self.name or not isinstance(self.name, str):
@@ -67,7 +67,7 @@ def normalise(
     return np.stack([o.normalise(points[...,k]) for k,o in enumerate(objectives)], -1)
 
 def _last_axis(points, objectives):
-    "Return `points` as floats. Raises `ConfigError` unless the last axis has one value per objective."
+    "Return `points` as floats. Raises `ConfigError` unless there is one value per objective."
     points = np.asarray(points, float)
     if points.ndim not in (1, 2) or points.shape[-1]!=len(objectives):
         raise ConfigError('points', points.shape,
@@ -98,7 +98,10 @@ def _rows(points, K=None):
 def pareto_mask(
     points, # Objective vectors, shape (N, K)
 )->np.ndarray: # Shape (N,), bool
-    "Return a mask of the points that no other point dominates, including copies. Points that are not finite are False."
+    """Return a mask of the points that no other point dominates, including copies.
+
+    Points that are not finite are False. Raises `ConfigError` for a wrong shape.
+    """
     points = _rows(points)
     mask = np.isfinite(points).all(1)
     if mask.any():
@@ -117,10 +120,10 @@ def hypervolume(
     points,    # Objective vectors, shape (N, K), larger is better
     reference, # Reference point, shape (K,)
 )->float: # Volume in the product of the objectives' units
-    """Return the volume that `points` dominate above `reference`. Points that are not finite are left out.
+    """Return the volume that `points` dominate above `reference`.
 
+    Points that are not finite are left out. Raises `ConfigError` for a wrong shape.
     Zitzler and Thiele, "Multiobjective optimization using evolutionary algorithms", 1998.
-    Raises `ConfigError` for a wrong shape.
     """
     r = _reference(reference)
     points = _rows(points, len(r))
@@ -196,10 +199,11 @@ def igd_plus(
     points,          # Objective vectors, shape (N, K), larger is better
     reference_front, # Reference front, shape (M, K)
 )->float: # At least 0; inf for an empty set of points
-    """Return the mean shortfall of `points` from `reference_front`. Points that are not finite are left out.
+    """Return the mean shortfall of `points` from `reference_front`.
 
+    Points that are not finite are left out. Raises `ConfigError` for a wrong shape or an empty front.
     Ishibuchi et al., "Modified distance calculation in generational distance and inverted
-    generational distance", 2015. Raises `ConfigError` for a wrong shape or an empty front.
+    generational distance", 2015.
     """
     front = _rows(reference_front)
     front = front[np.isfinite(front).all(1)]

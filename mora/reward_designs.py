@@ -20,7 +20,7 @@ class MovingConciseness(ConcisenessReward):
     State: the moving mean and the number of completions. Raises `ConfigError` for a wrong `keep`.
     """
     def __init__(self,
-        keep:float=.8,           # Share of the old mean that each batch keeps, at least 0 and below 1
+        keep:float=.8,           # Share of the old mean that each batch keeps, below 1
         range:tuple=(0., 80.),   # Mean lengths that count as best and worst, in tokens
         self_updating:bool=True, # Observe the completions of each call
     ):
@@ -75,7 +75,7 @@ class TargetConciseness(_LengthReward):
     def paid(self, n): return float(n<=self.target)
 
 class GradedConciseness(_LengthReward):
-    "Return the share of the range that a completion saves: 1 without tokens, 0 from the worst end on."
+    "Return the share of the range that a completion saves, from 1 (no tokens) to 0 (the worst end)."
     def paid(self, n): return max(0., 1 - n/self.objective.range[1])
 
 # %% ../nbs/04_reward_designs.ipynb #e0e8f9b5
@@ -90,7 +90,7 @@ class GradedClarity(ClarityReward):
 
 # %% ../nbs/04_reward_designs.ipynb #0c4d8726
 class _Gated:
-    "Multiply a reward by a factor that depends on the accuracy: by default 1 if right and 0 if wrong."
+    "Multiply a reward by a factor that depends on the accuracy, by default 1 if right, 0 if wrong."
     def worth(self, right): return right
 
     def __call__(self, completions, **columns)->list[float|None]:
@@ -101,7 +101,10 @@ class _Gated:
             for p,r in zip(paid, right, strict=True)]
 
 class GatedConciseness(_Gated, ConcisenessReward):
-    "Return the paper's conciseness for a right answer, and 0 for a wrong one. State: as `ConcisenessReward`."
+    """Return the paper's conciseness for a right answer, and 0 for a wrong one.
+
+    State: as `ConcisenessReward`.
+    """
 
 class GatedClarity(_Gated, ClarityReward):
     "Return the paper's clarity for a right answer, and 0 for a wrong one."

@@ -36,7 +36,7 @@ def _content_text(content):
 def _text(
     completion, # A string, or a list of messages
 )->str:
-    "Return the text of a completion. Raises `ConfigError` for anything but text or messages with text."
+    "Return the text of a completion. Raises `ConfigError` if it has none."
     if isinstance(completion, str): return completion
     text = None
     messages = completion if isinstance(completion, (list, tuple)) else [None]
@@ -96,13 +96,14 @@ def _truth(
 
 # %% ../nbs/01_rewards.ipynb #92781fa2
 class AccuracyReward:
-    """Return 1 if the last \\boxed{} holds the true answer, else 0. None if the data set has no answer.
+    """Return 1 if the last \\boxed{} holds the true answer, else 0.
 
+    The reward is None if the data set has no answer.
     Raises `ConfigError` for an option, a completion or a true answer that cannot be used.
     """
     __name__ = 'accuracy' # read by TRL for its logs
     def __init__(self,
-        rule:str="paper",    # "paper" (equal strings after normalisation) or "robust" (equal meaning)
+        rule:str="paper",    # "paper" (equal normalised strings) or "robust" (equal meaning)
         column:str="answer", # Column of the data set with the true answer
         time_limit:float=5., # Limit of one comparison by the robust rule, in seconds
     ):
@@ -151,7 +152,7 @@ class ConcisenessReward:
     __name__ = 'conciseness'
     def __init__(self,
         range:tuple=(0., 2048.), # Shortest and longest possible completion, in tokens
-        self_updating:bool=True, # Add each scored batch to the mean. False: a trainer calls `observe`
+        self_updating:bool=True, # Add each scored batch to the mean. False: the trainer does
     ):
         self.objective = Objective('conciseness', 'min', range, measure='length',
             label='length (tokens)')
@@ -178,7 +179,7 @@ class ConcisenessReward:
         return [float(n<self.mean_length) if self.count else None for n in lengths]
 
     def state_dict(self)->dict:
-        "Return the sum and the number of the lengths. Whole numbers do not depend on the order of sums."
+        "Return the sum and the number of the lengths, as whole numbers."
         return dict(tokens=self.tokens, count=self.count)
 
     def load_state_dict(self, state):
@@ -207,12 +208,12 @@ def step_markers(
 def is_clear(
     text:str, # A completion
 )->bool:
-    "Return True if `text` has a \\boxed{} that is not blank and at least two step markers of one kind."
+    "Return True if `text` has a filled \\boxed{} and at least two step markers of one kind."
     return _has_box(text) and max(map(len, step_markers(text)))>=2
 
 # %% ../nbs/01_rewards.ipynb #f649517b
 class ClarityReward:
-    "Return 1 if the answer is boxed and at least two step markers of one kind show the steps, else 0."
+    "Return 1 for a filled \\boxed{} and at least two step markers of one kind, else 0."
     __name__ = 'clarity'
     def __init__(self): self.objective = Objective('clarity', label='clarity (share)')
 
@@ -299,7 +300,7 @@ def _is_reward(
         or (not by_name and any(p.kind==p.VAR_KEYWORD for p in parameters.values())))
 
 def _with_options(make, options):
-    "Return the function `make` with `options` set. Raises `TypeError` for options that it does not take."
+    "Return the function `make` with `options` set. Raises `TypeError` for unknown options."
     if not (inspect.isroutine(make) or isinstance(make, functools.partial)):
         raise TypeError('an object takes no options')
     known = {name for name,p in _parameters(make).items()
