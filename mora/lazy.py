@@ -11,7 +11,7 @@ import sys
 
 # %% ../nbs/98_lazy.ipynb #1186a0c2
 def _comments(source):
-    "Return the comments of a signature by parameter. The comment of its last line is under `return`."
+    "Return the comments of a signature by parameter, and that of its last line under `return`."
     import io
     import textwrap
     import tokenize
@@ -49,12 +49,15 @@ def _sections(
 
 def with_sections(obj):
     "Add the sections to the docstring of an object, once."
+    import inspect
     doc = getattr(obj, '__doc__', None)
     if not (isinstance(obj, type) or hasattr(obj, '__code__')) or not doc or '\n----' in doc:
         return obj
-    try: sections = _sections(obj)
-    except (OSError, TypeError, SyntaxError): return obj # no source beside the code
-    if sections: obj.__doc__ = f'{doc}\n\n{sections}'
+    try:
+        sections = _sections(obj)
+    except (OSError, TypeError, SyntaxError): # no source beside the code
+        return obj
+    if sections: obj.__doc__ = f'{inspect.cleandoc(doc)}\n\n{sections}'
     return obj
 
 # %% ../nbs/98_lazy.ipynb #dd88a102
