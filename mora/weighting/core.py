@@ -61,8 +61,10 @@ def _count(field, value):
 
 def _numbers(field, values, K):
     "Return `values` as an array (K,) if they are K finite numbers."
-    try: array = np.array(values, float)
-    except (TypeError, ValueError): array = np.empty(0)
+    try:
+        array = np.array(values, float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
     if array.shape==(K,) and np.isfinite(array).all(): return array
     raise ConfigError(field, values, f'{K} finite numbers, one for each objective')
 
@@ -70,11 +72,13 @@ def _by_name(field, value, objectives, default):
     "Return one number for each objective (K,). `value`: a number, {objective: number}, or None."
     names = [o.name for o in objectives]
     given = value if isinstance(value, dict) else {}
-    for n in given: one_of(field, n, names)
+    for n in given:
+        one_of(field, n, names)
     if value is None or isinstance(value, dict): # the default is a number, or K of them
         defaults = np.broadcast_to(default, len(names)).tolist()
         values = [given.get(n, d) for n,d in zip(names, defaults, strict=True)]
-    else: values = [value]*len(names)
+    else:
+        values = [value]*len(names)
     expected = 'a number, or numbers by objective name'
     lowest = np.finfo(float).min
     return np.array([_number(field, v, lowest, np.inf, expected) for v in values], float)

@@ -88,7 +88,8 @@ def show(
         if targets and o.name in targets: axes[0].axhline(targets[o.name], c=COLOURS[k], lw=.5)
     axes[0].set(ylabel='mean reward', ylim=(0, 1))
     axes[1].set(ylabel=what, xlabel='step', ylim=(0, None))
-    for ax in axes: ax.spines[['top','right']].set_visible(False)
+    for ax in axes:
+        ax.spines[['top','right']].set_visible(False)
     lines = axes[0].get_legend_handles_labels()
     fig.legend(*lines, loc='upper center', ncol=3, fontsize=8, frameon=False)
     fig.tight_layout(rect=(0,0,1,.94))
