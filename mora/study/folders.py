@@ -166,7 +166,7 @@ def whole_parquet(
     except OSError: return False
 
 def is_finished(
-    folder # Of a run
+    folder # Folder of a run
 )->bool:
     "Whether a run is finished: its metrics and its final policy are complete."
     folder = Path(folder)
@@ -258,7 +258,7 @@ def is_ours(
     return name=='completions' # logged by TRL
 
 def in_the_way(
-    folder # Of a run
+    folder # Folder of a run
 )->list: # Names
     "Return names of files in the folder of a run that the run did not write."
     begun = os.path.lexists(folder/'config.yaml')

@@ -137,7 +137,7 @@ def read_text(
 
 def read_yaml(
     field, # Name for the error
-    path,  # Of a file
+    path,  # Path of a file
 )->dict:   # Text -> value
     "Read the mapping in a YAML file. Raises `ConfigError`."
     said = parse_yaml(field, read_text(field, path), str(path))
@@ -292,7 +292,7 @@ REFUSED = { # argument of TRL -> what is expected instead
     'whole checkpoints every save_steps steps are what a killed run goes on from'),
     **_refused('load_best_model_at_end metric_for_best_model greater_is_better',
     'several objectives have no single best checkpoint'),
-    **_refused('resume_from_checkpoint', 'the same command goes on with a run that was killed'),
+    **_refused('resume_from_checkpoint', 'the same command resumes a killed run'),
     **_refused('ignore_data_skip restore_callback_states_from_checkpoint',
     'a run that goes on would differ from one that was not killed'),
     **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push '
