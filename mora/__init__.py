@@ -19,14 +19,11 @@ _PUBLIC = dict(
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
     live='LiveView',
 ) | {'weighting.core': 'PRESETS Exact Sketch Weighting make_weighting weighting_names',
-     'weighting.check': 'check_weighting', 'weighting.fixed': 'FixedWeighting',
-     'weighting.hypervolume': 'HypervolumeWeighting', 'weighting.gradient': 'GradientWeighting',
-     'weighting.normalised': 'GdpoWeighting MoGrpoWeighting SawWeighting DvaoWeighting',
-     'weighting.nonlinear': 'RvpoWeighting HvoWeighting ParetopoWeighting',
-     'weighting.tchebycheff': 'TchebycheffWeighting SmoothTchebycheffWeighting',
-     'weighting.adaptive': 'CtwaWeighting GradnormWeighting PamaWeighting DynaoptWeighting',
-     'weighting.constrained': 'LagrangianWeighting SafeRlhfWeighting',
-     'weighting.gramian': 'GramianWeighting', 'weighting.frontier': 'FrontierWeighting'}
+     'weighting.check': 'check_weighting'}
+# the module of a method has its name: mo_grpo has MoGrpoWeighting
+for _method in '''fixed hypervolume gradient gdpo mo_grpo saw dvao rvpo hvo paretopo tchebycheff
+    smooth_tchebycheff ctwa gradnorm pama dynaopt lagrangian safe_rlhf gramian frontier'''.split():
+    _PUBLIC[f'weighting.{_method}'] = _method.title().replace('_', '') + 'Weighting'
 __getattr__,__dir__,__all__ = lazy_names('mora', _PUBLIC, lambda module: 'trl')
 
 # %% ../nbs/99_api.ipynb #cccfd4ee
@@ -44,12 +41,20 @@ if TYPE_CHECKING:
     from mora.weighting.fixed import FixedWeighting
     from mora.weighting.hypervolume import HypervolumeWeighting
     from mora.weighting.gradient import GradientWeighting
-    from mora.weighting.normalised import GdpoWeighting, MoGrpoWeighting, SawWeighting
-    from mora.weighting.normalised import DvaoWeighting
-    from mora.weighting.nonlinear import HvoWeighting, ParetopoWeighting, RvpoWeighting
-    from mora.weighting.tchebycheff import SmoothTchebycheffWeighting, TchebycheffWeighting
-    from mora.weighting.adaptive import CtwaWeighting, GradnormWeighting, PamaWeighting
-    from mora.weighting.adaptive import DynaoptWeighting
-    from mora.weighting.constrained import LagrangianWeighting, SafeRlhfWeighting
+    from mora.weighting.gdpo import GdpoWeighting
+    from mora.weighting.mo_grpo import MoGrpoWeighting
+    from mora.weighting.saw import SawWeighting
+    from mora.weighting.dvao import DvaoWeighting
+    from mora.weighting.rvpo import RvpoWeighting
+    from mora.weighting.hvo import HvoWeighting
+    from mora.weighting.paretopo import ParetopoWeighting
+    from mora.weighting.tchebycheff import TchebycheffWeighting
+    from mora.weighting.smooth_tchebycheff import SmoothTchebycheffWeighting
+    from mora.weighting.ctwa import CtwaWeighting
+    from mora.weighting.gradnorm import GradnormWeighting
+    from mora.weighting.pama import PamaWeighting
+    from mora.weighting.dynaopt import DynaoptWeighting
+    from mora.weighting.lagrangian import LagrangianWeighting
+    from mora.weighting.safe_rlhf import SafeRlhfWeighting
     from mora.weighting.gramian import GramianWeighting
     from mora.weighting.frontier import FrontierWeighting

@@ -59,6 +59,30 @@ def _count(field, value):
     if isinstance(value, int) and not isinstance(value, bool) and value>0: return value
     raise ConfigError(field, value, 'a whole number of at least 1')
 
+def _numbers(field, values, K):
+    "Return `values` as an array (K,) if they are K finite numbers."
+    try:
+        array = np.array(values, float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.shape==(K,) and np.isfinite(array).all(): return array
+    raise ConfigError(field, values, f'{K} finite numbers, one for each objective')
+
+def _by_name(field, value, objectives, default):
+    "Return one number for each objective (K,). `value`: a number, {objective: number}, or None."
+    names = [o.name for o in objectives]
+    given = value if isinstance(value, dict) else {}
+    for n in given:
+        one_of(field, n, names)
+    if value is None or isinstance(value, dict): # the default is a number, or K of them
+        defaults = np.broadcast_to(default, len(names)).tolist()
+        values = [given.get(n, d) for n,d in zip(names, defaults, strict=True)]
+    else:
+        values = [value]*len(names)
+    expected = 'a number, or numbers by objective name'
+    lowest = np.finfo(float).min
+    return np.array([_number(field, v, lowest, np.inf, expected) for v in values], float)
+
 # %% ../../nbs/10_weighting_core.ipynb #387cc2fb
 _registry = {} # name -> class
 
@@ -185,6 +209,11 @@ class Weighting(_Named):
     def logs(self)->dict: # Name -> float
         "Return further values for the metrics."
         return {}
+
+    def _log_each(self, name, values):
+        "Return {name/objective: value} without those that are NaN."
+        named = zip(self.objectives, values.tolist(), strict=True)
+        return {f'{name}/{o.name}': x for o,x in named if not np.isnan(x)}
 
     def _state_names(self):
         declared = [vars(cls).get('state', ()) for cls in reversed(type(self).__mro__)]
