@@ -127,7 +127,7 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "layers missing": (dict(weighting="gradient", weighting_options=dict(layers="nowhere")), "layers",
     "the model has"),
     "weighting option of a wrong kind": (dict(weighting="dynaopt", weighting_options=dict(seed="x")), "seed",
-    "a whole number from 0"),
+    "a whole number of at least 0"),
     "weighting option unknown": (dict(weighting_options=dict(speed=1)), "option of fixed", "one of"),
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
     "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation",

@@ -9,8 +9,8 @@ __all__ = []
 import copy
 import math
 import numpy as np
-from ..errors import one_of
-from .core import Weighting,_by_name,_number
+from ..errors import check_number,one_of
+from .core import Weighting,_by_name
 
 # %% ../../nbs/15_weighting_constrained.ipynb #c22ccb45
 def primary_objective(
@@ -31,8 +31,8 @@ class _ConstrainedWeighting(Weighting):
         super().__init__(weights, 'advantage')
         self._primary = primary
         self._targets = copy.deepcopy(targets)
-        self.eta = _number('eta', eta, 0, math.inf, 'a number of at least 0')
-        if cap is not None: _number('cap', cap, 1e-300, math.inf, 'a number above 0, or nothing')
+        self.eta = check_number('eta', eta, least=0)
+        if cap is not None: check_number('cap', cap, above=0)
         self.cap = math.inf if cap is None else cap
 
     def start(self, objectives, reference=None):

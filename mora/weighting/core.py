@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass,fields
 import numpy as np
 from ..advantages import as_floats,weighted_sum
-from ..errors import ConfigError,one_of
+from ..errors import ConfigError,check_number,check_whole,one_of
 from .names import method_name,weighting_names
 
 # %% ../../nbs/10_weighting_core.ipynb #0ef660e0
@@ -48,26 +48,6 @@ def check_weights(
     return w
 
 # %% ../../nbs/10_weighting_core.ipynb #424e02a2
-def _number(field, value, low, high, expected):
-    "Return `value` if it is a number in [low, high)."
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and low<=value<high: return value
-    raise ConfigError(field, value, expected)
-
-def _count(field, value):
-    "Return `value` if it is a whole number above 0."
-    if isinstance(value, int) and not isinstance(value, bool) and value>0: return value
-    raise ConfigError(field, value, 'a whole number of at least 1')
-
-def _numbers(field, values, K):
-    "Return `values` as an array (K,) if they are K finite numbers."
-    try:
-        array = np.array(values, float)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.shape==(K,) and np.isfinite(array).all(): return array
-    raise ConfigError(field, values, f'{K} finite numbers, one for each objective')
-
 def _by_name(field, value, objectives, default):
     "Return one number for each objective (K,). `value`: a number, {objective: number}, or None."
     names = [o.name for o in objectives]
@@ -79,9 +59,8 @@ def _by_name(field, value, objectives, default):
         values = [given.get(n, d) for n,d in zip(names, defaults, strict=True)]
     else:
         values = [value]*len(names)
-    expected = 'a number, or numbers by objective name'
-    lowest = np.finfo(float).min
-    return np.array([_number(field, v, lowest, np.inf, expected) for v in values], float)
+    kind = 'a number, or numbers by objective name'
+    return np.array([check_number(field, v, kind) for v in values], float)
 
 # %% ../../nbs/10_weighting_core.ipynb #387cc2fb
 _registry = {} # name -> class
@@ -120,7 +99,7 @@ class Exact:
     refresh:int = 1      # Optimizer steps between two measurements; the weights rest in between
     def __post_init__(self):
         object.__setattr__(self, 'layers', _layers(self.layers))
-        _count('refresh', self.refresh)
+        check_whole('refresh', self.refresh, 1)
 
 @dataclass(frozen=True)
 class Sketch:
@@ -129,7 +108,7 @@ class Sketch:
     rank:int = 16        # Directions of the projection on each side of a layer
     refresh:int = 1      # Optimizer steps between two measurements; the weights rest in between
     def __post_init__(self):
-        _count('rank', self.rank)
+        check_whole('rank', self.rank, 1)
         Exact.__post_init__(self)
 
 _MEASURES = {'exact': Exact, 'sketch': Sketch}

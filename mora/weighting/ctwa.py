@@ -11,8 +11,9 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from ..errors import check_number
 from ..advantages import group_size
-from .core import Weighting,_by_name,_number
+from .core import Weighting,_by_name
 from .gradient import floored
 
 # %% ../../nbs/15_weighting_ctwa.ipynb #fe617484
@@ -72,10 +73,9 @@ class CtwaWeighting(Weighting):
         on:str="reward",  # Where the weights act: "reward" or "advantage"
     ):
         super().__init__(weights, on)
-        self.eta = _number('eta', eta, 0, math.inf, 'a number of at least 0')
-        self.clip = _number('clip', clip, 0, math.inf, 'a number of at least 0')
-        above_1 = math.nextafter(1, 2)
-        self.tau = _number('tau', tau, 1e-300, above_1, 'a number above 0, at most 1')
+        self.eta = check_number('eta', eta, least=0)
+        self.clip = check_number('clip', clip, least=0)
+        self.tau = check_number('tau', tau, above=0, most=1)
         self._targets = copy.deepcopy(dict(cov_targets=cov_targets, obj_targets=obj_targets))
 
     def start(self, objectives, reference=None):

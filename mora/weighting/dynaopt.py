@@ -8,9 +8,9 @@ __all__ = ['DynaoptWeighting']
 # %% ../../nbs/15_weighting_dynaopt.ipynb #e91db663
 import math
 import numpy as np
-from ..errors import ConfigError
+from ..errors import check_number,check_whole
 from ..pareto import normalise
-from .core import Weighting,_count,_number
+from .core import Weighting
 from .gradient import floored
 
 # %% ../../nbs/15_weighting_dynaopt.ipynb #4d8396c4
@@ -56,11 +56,9 @@ class DynaoptWeighting(Weighting):
         on:str="reward", # Where the weights act: "reward" or "advantage"
     ):
         super().__init__(weights, on)
-        self.gamma = _number('gamma', gamma, 1e-300, 1, 'a number above 0, below 1')
-        self.history = _count('history', history)
-        if type(seed) is not int or not 0<=seed<2**32:
-            raise ConfigError('seed', seed, 'a whole number from 0 to 4294967295')
-        self.seed = seed
+        self.gamma = check_number('gamma', gamma, above=0, below=1)
+        self.history = check_whole('history', history, 1)
+        self.seed = check_whole('seed', seed, 0, 2**32-1)
 
     def start(self, objectives, reference=None):
         super().start(objectives)

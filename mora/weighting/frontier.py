@@ -8,9 +8,10 @@ __all__ = ['FrontierWeighting']
 # %% ../../nbs/17_weighting_frontier.ipynb #810e5e71
 import numpy as np
 import torch
+from ..errors import check_number
 from ..advantages import as_floats,group_size,weighted_sum
 from ..pareto import normalise
-from .core import Weighting,_number
+from .core import Weighting
 from .normalised import whiten
 
 # %% ../../nbs/17_weighting_frontier.ipynb #3e1ca27c
@@ -54,8 +55,8 @@ class FrontierWeighting(Weighting):
         floor:float=.05, # Smallest value of an objective that counts, on the normalised scale
     ):
         super().__init__(weights, 'advantage')
-        self.smooth = _number('smooth', smooth, 0, 1, 'a number from 0 to below 1')
-        self.floor = _number('floor', floor, 1e-6, 1, 'a number above 0')
+        self.smooth = check_number('smooth', smooth, least=0, below=1)
+        self.floor = check_number('floor', floor, least=1e-6, below=1)
 
     def start(self, objectives, reference=None):
         super().start(objectives)

@@ -6,11 +6,10 @@
 __all__ = ['floored', 'GradientWeighting']
 
 # %% ../../nbs/12_weighting_gradient.ipynb #32705b69
-import math
 import numpy as np
 import torch
-from ..errors import ConfigError
-from .core import Weighting,_number,measure
+from ..errors import ConfigError,check_number
+from .core import Weighting,measure
 
 # %% ../../nbs/12_weighting_gradient.ipynb #e84374c9
 def influences(
@@ -93,15 +92,16 @@ class GradientWeighting(Weighting):
     ):
         super().__init__(weights, on)
         self.mu = mu
-        if mu is not None: _number('mu', mu, 1e-300, math.inf, 'a number above 0, or nothing')
-        self.anchor = _number('anchor', anchor, 0, 1, 'a number from 0 to below 1')
-        self.floor = _number('floor', floor, 1e-300, 1, 'a number above 0')
+        if mu is not None: check_number('mu', mu, above=0)
+        self.anchor = check_number('anchor', anchor, least=0, below=1)
+        self.floor = check_number('floor', floor, above=0, below=1)
         self.gradients = measure(gradients)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.objectives)
-        _number('floor', self.floor, 0, 1/K, f'less than 1/{K}')
+        if self.floor>=1/K:
+            raise ConfigError('floor', self.floor, f'less than 1/{K}')
         self.initial = self.weights = floored(self.weights, self.floor)
         self.influence = None
         self.largest_lr = 0.

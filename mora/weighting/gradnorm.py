@@ -7,10 +7,10 @@ __all__ = ['GradnormWeighting']
 
 # %% ../../nbs/15_weighting_gradnorm.ipynb #9a29a06a
 import copy
-import math
 import numpy as np
 import torch
-from .core import Weighting,_by_name,_number,measure
+from ..errors import check_number
+from .core import Weighting,_by_name,measure
 
 # %% ../../nbs/15_weighting_gradnorm.ipynb #8f84a76f
 def training_rates(
@@ -59,8 +59,8 @@ class GradnormWeighting(Weighting):
         gradients='exact', # How the Gramian is measured: "exact", "sketch", an `Exact` or a `Sketch`
     ):
         super().__init__(weights, 'advantage')
-        self.alpha = _number('alpha', alpha, 0, math.inf, 'a number of at least 0')
-        self.eta = _number('eta', eta, 0, math.inf, 'a number of at least 0')
+        self.alpha = check_number('alpha', alpha, least=0)
+        self.eta = check_number('eta', eta, least=0)
         self.gradients = measure(gradients)
         self._best = copy.deepcopy(best)
 

@@ -7,12 +7,11 @@ __all__ = ['METHODS', 'GramianWeighting']
 
 # %% ../../nbs/16_weighting_gramian.ipynb #c754c4f5
 import copy
-import math
 import warnings
 import numpy as np
 import torch
-from ..errors import ConfigError,one_of
-from .core import Weighting,_number,measure
+from ..errors import ConfigError,check_number,one_of
+from .core import Weighting,measure
 from .gradient import _checked_gramian,floored
 
 # %% ../../nbs/16_weighting_gramian.ipynb #d074f201
@@ -175,14 +174,15 @@ class GramianWeighting(Weighting):
         make_solver(method, 2) # raise an error before training
         self.method = copy.deepcopy(method)
         self.magnitude = one_of('magnitude', magnitude, [True, False])
-        self.smooth = _number('smooth', smooth, 0, 1, 'a number from 0 to below 1')
-        self.floor = _number('floor', floor, 0, 1, 'a number from 0 to below 1')
+        self.smooth = check_number('smooth', smooth, least=0, below=1)
+        self.floor = check_number('floor', floor, least=0, below=1)
         self.gradients = measure(gradients)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.objectives)
-        _number('floor', self.floor, 0, 1/K if K>1 else math.inf, f'less than 1/{K}')
+        if self.floor>=1/K:
+            raise ConfigError('floor', self.floor, f'less than 1/{K}')
         self.preference = self.weights = floored(self.weights, self.floor)
         self.order = sorted(range(K), key=lambda k: (-self.preference[k], self.objectives[k].name))
         self.calls = 0 # seed of the next call

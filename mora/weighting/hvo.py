@@ -9,8 +9,9 @@ __all__ = ['HvoWeighting']
 import numpy as np
 import torch
 from torch import Tensor
+from ..errors import check_number
 from ..advantages import LARGE,as_floats
-from .core import Weighting,_number
+from .core import Weighting
 
 # %% ../../nbs/14_weighting_hvo.ipynb #72378200
 def box_volumes(
@@ -47,7 +48,7 @@ class HvoWeighting(Weighting):
         margin:float=.1, # Of the reference point below the lowest rewards, in units of reward
     ):
         super().__init__(weights)
-        self.margin = _number('margin', margin, 1e-300, np.inf, 'a finite number above 0')
+        self.margin = check_number('margin', margin, above=0)
 
     def advantages(self, rewards, estimator):
         volumes = box_volumes(rewards.double(), self.weights, self.margin)

@@ -8,9 +8,9 @@ __all__ = ['meta_reward', 'HypervolumeWeighting']
 # %% ../../nbs/11_weighting_hypervolume.ipynb #4186faef
 import math
 import numpy as np
-from ..errors import one_of
+from ..errors import check_number,one_of
 from ..pareto import ParetoArchive,maximised,normalise
-from .core import Weighting,_number
+from .core import Weighting
 
 # %% ../../nbs/11_weighting_hypervolume.ipynb #38a939a4
 def meta_reward(
@@ -77,8 +77,7 @@ class HypervolumeWeighting(Weighting):
         self.scale_on = 'reward' if faithful else 'advantage'
         self._unit = 1. if faithful else None
         if gain_scale is not None:
-            allowed = 'a number above 0, or nothing'
-            self._unit = float(_number('gain_scale', gain_scale, 1e-300, math.inf, allowed))
+            self._unit = float(check_number('gain_scale', gain_scale, above=0))
 
     def start(self, objectives, reference=None):
         super().start(objectives)

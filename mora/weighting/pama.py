@@ -9,8 +9,9 @@ __all__ = ['PamaWeighting']
 import math
 import numpy as np
 from torch import Tensor
+from ..errors import check_number
 from ..advantages import weighted_sum
-from .core import Weighting,_number
+from .core import Weighting
 
 # %% ../../nbs/15_weighting_pama.ipynb #3538f77c
 def positive_means(
@@ -53,7 +54,7 @@ class PamaWeighting(Weighting):
         clip:float=.2, # Tokens more than 1 + clip times as likely as at the start count 0
     ):
         super().__init__(weights, 'advantage')
-        self.clip = _number('clip', clip, 0, math.inf, 'a number of at least 0')
+        self.clip = check_number('clip', clip, least=0)
 
     def start(self, objectives, reference=None):
         super().start(objectives)

@@ -11,9 +11,10 @@ import moocore
 import numpy as np
 import torch
 from torch import Tensor
+from ..errors import check_number,check_numbers
 from ..advantages import as_floats,group_size,grpo
 from ..pareto import ParetoArchive
-from .core import Weighting,_number,_numbers
+from .core import Weighting
 from .hypervolume import meta_reward
 
 # %% ../../nbs/14_weighting_paretopo.ipynb #566002a0
@@ -60,15 +61,15 @@ class ParetopoWeighting(Weighting):
         lower=None,         # Reference point of the hypervolume, K rewards; None: zeros
     ):
         super().__init__(weights)
-        self.switch = _number('switch', switch, 0, np.inf, 'a number of at least 0')
-        self.smoothing = _number('smoothing', smoothing, 0, 1, 'a number from 0 to below 1')
-        self.beta = _number('beta', beta, 0, 1+1e-12, 'a number from 0 to 1')
+        self.switch = check_number('switch', switch, least=0)
+        self.smoothing = check_number('smoothing', smoothing, least=0, below=1)
+        self.beta = check_number('beta', beta, least=0, most=1)
         self.lower = copy.deepcopy(lower)
 
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
-        lower = np.zeros(K) if self.lower is None else _numbers('lower', self.lower, K)
+        lower = np.zeros(K) if self.lower is None else check_numbers('lower', self.lower, K)
         self.archive = ParetoArchive(lower)
         self.gain = 0.
         self.step = 0

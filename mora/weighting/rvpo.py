@@ -9,8 +9,9 @@ __all__ = ['RvpoWeighting']
 import numpy as np
 import torch
 from torch import Tensor
+from ..errors import check_number,check_whole
 from ..advantages import as_floats,group_size
-from .core import Weighting,_count,_number
+from .core import Weighting
 from .normalised import group_scores,whiten
 
 # %% ../../nbs/14_weighting_rvpo.ipynb #567593b9
@@ -50,11 +51,10 @@ class RvpoWeighting(Weighting):
         anneal_steps:int=None, # Generation batches in which k rises linearly; None: it stays at `risk`
     ):
         super().__init__(weights, 'advantage')
-        expected = 'a finite number of at least 0'
-        _number('risk', risk, 0, np.inf, expected)
-        _number('final_risk', final_risk, 0, np.inf, expected)
+        check_number('risk', risk, least=0)
+        check_number('final_risk', final_risk, least=0)
         self.risks = risk,final_risk
-        if anneal_steps is not None: _count('anneal_steps', anneal_steps)
+        if anneal_steps is not None: check_whole('anneal_steps', anneal_steps, 1)
         self.anneal_steps = anneal_steps
 
     def start(self, objectives, reference=None):

@@ -9,8 +9,8 @@ __all__ = ['SafeRlhfWeighting']
 import math
 import numpy as np
 import torch
+from ..errors import check_whole
 from .constrained import _ConstrainedWeighting
-from .core import _count
 
 # %% ../../nbs/15_weighting_safe_rlhf.ipynb #21681f3e
 def log_dual_step(
@@ -47,7 +47,7 @@ class SafeRlhfWeighting(_ConstrainedWeighting):
         window:int=128, # Completions over which the mean cost is taken
     ):
         super().__init__(weights, primary, targets, eta, cap)
-        self.window = _count('window', window)
+        self.window = check_whole('window', window, 1)
 
     def start(self, objectives, reference=None):
         super().start(objectives)

@@ -10,8 +10,9 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor
+from ..errors import check_numbers
 from ..advantages import group_size,nanstd
-from .core import Weighting,_numbers
+from .core import Weighting
 from .normalised import normalise_then_sum,whiten
 
 # %% ../../nbs/13_weighting_saw.ipynb #72bebabb
@@ -52,7 +53,7 @@ class SawWeighting(Weighting):
     def start(self, objectives, reference=None):
         super().start(objectives)
         K = len(self.weights)
-        self.lower = None if self._lower is None else _numbers('lower', self._lower, K)
+        self.lower = None if self._lower is None else check_numbers('lower', self._lower, K)
         self.priorities = K*self.weights
         return self
 

@@ -7,7 +7,7 @@ __all__ = ['SmoothTchebycheffWeighting']
 
 # %% ../../nbs/14_weighting_smooth_tchebycheff.ipynb #e6dd7298
 import numpy as np
-from .core import _number
+from ..errors import check_number
 from .tchebycheff import TchebycheffWeighting
 
 # %% ../../nbs/14_weighting_smooth_tchebycheff.ipynb #d8abe8be
@@ -33,4 +33,4 @@ class SmoothTchebycheffWeighting(TchebycheffWeighting):
         ideal=None,       # K rewards; None: the largest seen so far
     ):
         super().__init__(weights, form, ideal)
-        self.mu = _number('mu', mu, 1e-300, np.inf, 'a finite number above 0')
+        self.mu = check_number('mu', mu, above=0)

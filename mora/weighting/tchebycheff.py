@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..advantages import as_floats
-from ..errors import one_of
-from .core import Weighting,_numbers
+from ..errors import check_numbers,one_of
+from .core import Weighting
 
 # %% ../../nbs/14_weighting_tchebycheff.ipynb #6d56ff3a
 def shortfalls(
@@ -74,7 +74,8 @@ class TchebycheffWeighting(Weighting):
         super().start(objectives)
         K = len(self.weights)
         self.preference = self.weights
-        self.ideal = np.full(K, np.nan) if self.fixed is None else _numbers('ideal', self.fixed, K)
+        self.ideal = np.full(K, np.nan)
+        if self.fixed is not None: self.ideal = check_numbers('ideal', self.fixed, K)
         return self
 
     def observe_rewards(self, rewards):
