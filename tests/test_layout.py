@@ -52,7 +52,7 @@ def test_a_method_added_by_contributing_is_found_everywhere(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell("# Weakest\n\n> Lean to the objectives with low rewards."))
     nbformat.write(notebook, tmp_path / "nbs" / "19_weighting_weakest.ipynb")
-    subprocess.run([Path(sys.executable).with_name("nbdev_export")], check=True, cwd=tmp_path)
+    subprocess.run([Path(sys.executable).with_name("nbdev-export")], check=True, cwd=tmp_path)
     found = """
 import json, mora
 from mora.study.grid import find_grid, grid_configs, read_grid

@@ -38,7 +38,7 @@ def test_package_is_what_the_notebooks_export(tmp_path):
             ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("settings.ini", "pyproject.toml"):
         shutil.copy(root / name, tmp_path / name)
-    for command in ("nbdev_export", "nbdev_clean"):
+    for command in ("nbdev-export", "nbdev-clean"):
         subprocess.run([Path(sys.executable).with_name(command)], check=True, cwd=tmp_path)
     changed = []
     for folder in ("mora", "nbs"):
@@ -49,7 +49,7 @@ def test_package_is_what_the_notebooks_export(tmp_path):
         changed += ([str(f) for f in files ^ ours]
             + [str(f) for f in files & ours if not filecmp.cmp(root / f, tmp_path / f,
             shallow=False)])
-    assert not changed, f"run nbdev_export and nbdev_clean: {changed} differ"
+    assert not changed, f"run nbdev-export and nbdev-clean: {changed} differ"
 
 
 def test_readme_is_made_from_the_index():
@@ -199,5 +199,5 @@ def test_saving_after_run_all_keeps_what_nbdev_keeps(lab):
     NotebookClient(nb, resources={"metadata": {"path": str(folder / "nbs")}}).execute()
     call("00_errors.ipynb", "PUT", dict(type="notebook", format="json", content=nb))
     saved = (folder / "nbs" / "00_errors.ipynb").read_bytes()
-    subprocess.run([Path(sys.executable).with_name("nbdev_clean")], check=True, cwd=folder)
+    subprocess.run([Path(sys.executable).with_name("nbdev-clean")], check=True, cwd=folder)
     assert (folder / "nbs" / "00_errors.ipynb").read_bytes() == saved

@@ -45,5 +45,5 @@ if __name__ == "__main__":
     for path in bar:
         bar.set_postfix_str(path.stem)
         run(path)
-    for command in ("nbdev_export", "nbdev_clean"):
+    for command in ("nbdev-export", "nbdev-clean"):
         subprocess.run([Path(sys.executable).with_name(command)], check=True, cwd=nbs.parent)

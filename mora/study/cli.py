@@ -31,10 +31,10 @@ _all_ = ['main'] # public names
 SETTINGS = {f.name: f for f in fields(ExperimentConfig)}
 
 def parse_value(
-    name:str, # Of a setting
-    text:str  # As typed
+    name:str, # Name of a setting
+    text:str  # Text on the command line
 ):
-    "What was typed as a value of setting `name`."
+    "Parse the value of a setting."
     kinds = get_args(SETTINGS[name].type) or (SETTINGS[name].type,)
     try: value = parse_yaml(name, text, text)
     except ConfigError:
@@ -46,7 +46,7 @@ def parse_value(
 def parse_setting(
     text:str # field=value
 ): # (field, value)
-    "One `--set`."
+    "Parse one `--set`."
     name,sign,value = text.partition('=')
     if not sign: raise ConfigError('--set', text, 'field=value')
     name = setting_name(name.strip().replace('-', '_'), list(SETTINGS), value)
@@ -54,7 +54,7 @@ def parse_setting(
 
 # %% ../../nbs/study/42_cli.ipynb #516eee72
 class Parser(argparse.ArgumentParser):
-    "An `ArgumentParser` whose errors are one line."
+    "`ArgumentParser` with one-line errors."
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
             **kwargs)
@@ -63,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
 # %% ../../nbs/study/42_cli.ipynb #9c083956
 def add_settings(parser):
-    "Give `parser` an option for every field of `ExperimentConfig`."
+    "Add an option for every field of `ExperimentConfig`."
     for f in SETTINGS.values():
         default = f.default_factory() if f.default is MISSING else f.default
         help = f.metadata['help'] + (f' ({", ".join(weighting_names())})' if f.name=='weighting' else '')
@@ -100,7 +100,7 @@ FURTHER = ('Every other argument of TRL\'s GRPOConfig works as well, e.g. --use-
 
 # %% ../../nbs/study/42_cli.ipynb #7719f712
 def make_parser():
-    "The parser of `mora`."
+    "Make the parser of `mora`."
     parser = Parser(prog='mora',
         description='Multi-objective RL of language models: train, compare, report.',
         epilog=EXAMPLES['mora'])
@@ -112,27 +112,27 @@ def make_parser():
             description=help[0].upper()+help[1:]+'.',
             epilog=EXAMPLES[name])
     train = command('train',
-        'train one policy under one weighting; the same command goes on with a run that was killed')
+        'train one policy under one weighting. The same command resumes a killed run')
     train.add_argument('--out', help='folder of the run (default: runs/ and its name)')
     train.add_argument('--config', metavar='FILE',
-        help='recipe: a YAML file of settings; those given here hold instead of its own')
+        help='recipe: a YAML file of settings. Options on the command line replace its values')
     train.add_argument('--dry-run', action='store_true',
-        help='print what would be done, with samples, sizes and memory; train nothing')
+        help='print settings, samples, sizes and memory without training')
     train.add_argument('--trust-remote-code', action='store_true',
-        help='let a model from the hub run code of its own; no recipe can say so')
+        help='allow a model from the hub to run its own code. A recipe cannot allow it')
     add_settings(train.add_argument_group('settings', FURTHER))
     study = command('study',
-        'train a grid of runs; the same command goes on where a study was killed')
+        'train a grid of runs. The same command resumes a killed study')
     study.add_argument('grid', metavar='GRID', help='quick, paper, or the path of a grid file')
-    study.add_argument('--seeds', help='number of seeds: 0, 1, ... (default: as the grid says)')
+    study.add_argument('--seeds', help='number of seeds, counted from 0 (default: the seeds of the grid)')
     study.add_argument('--workers',
-        help='runs at a time (default: 2; with --engine ray one on each CPU of the cluster)')
+        help='runs at a time (default: 2, or one per CPU of a cluster)')
     study.add_argument('--engine', default='local', metavar='local|ray',
         help='who runs them: this machine, or a Ray cluster whose nodes all see the folder of the '
             'runs (default: local)')
     study.add_argument('--out', help='folder of the runs (default: runs/ and the name of the grid)')
     study.add_argument('--set', nargs='+', action='extend', default=[], metavar='FIELD=VALUE',
-        help='settings of all runs; for their names see mora train --help')
+        help='settings of all runs. mora train --help lists their names')
     report = command('report', 'draw the figures and the page of a study from its finished runs')
     report.add_argument('results', metavar='RESULTS', nargs='?',
         help='folder of a study, or a file of gathered results (default: one page of all experiments)')
@@ -141,27 +141,27 @@ def make_parser():
     return parser
 
 # %% ../../nbs/study/42_cli.ipynb #dfac74dc
-MOST_WORKERS = 1024 # on a cluster; on one machine memory ends earlier
+MOST_WORKERS = 1024
 STOPPED = 128+signal.SIGINT
 
 def whole_number(name, text, most):
-    "A number from 1 to `most` given to an option."
+    "Parse a number from 1 to `most`."
     n = cast(name, text, int)
     if not 1<=n<=most:
         raise ConfigError(name, n, f'a whole number of at least 1 and at most {most:,}')
     return n
 
 def out_folder(
-    out,    # As given to --out; None: `default`
+    out,    # Value of --out. None: `default`
     default,# Path
-)->Path:    # As it will be shown
-    "The folder to write into, tried before anything else is done."
+)->Path:
+    "Return the folder to write to. Raises `ConfigError` if it cannot be written."
     folder = default if out is None else out
     check_out(folder)
     return Path(folder)
 
 def do_train(args)->int: # Exit code
-    "`mora train`."
+    "Run `mora train`."
     recipe = read_recipe(args.config) if args.config else {}
     typed = {k: parse_value(k, v) for k,v in vars(args).items() if k in SETTINGS} | args.further
     config = make_config(recipe | typed)
@@ -189,9 +189,9 @@ def do_train(args)->int: # Exit code
 
 # %% ../../nbs/study/42_cli.ipynb #cae0d0a1
 def further_settings(
-    words:list # What the parser did not know: ["--use-vllm", "true", ...] or ["--use-vllm=true"]
+    words:list # Unknown words: ["--use-vllm", "true", ...] or ["--use-vllm=true"]
 )->dict: # Setting -> value
-    "Arguments of TRL among the words of `mora train`."
+    "Parse the arguments of TRL among the words of `mora train`."
     words,said = [w for word in words
         for w in (word.split('=', 1) if word.startswith('--') else [word])],{}
     for name,value in zip(words[::2], words[1::2] + [None]):
@@ -202,7 +202,7 @@ def further_settings(
 
 # %% ../../nbs/study/42_cli.ipynb #1c9675df
 def do_study(args)->int: # Exit code
-    "`mora study`."
+    "Run `mora study`."
     from mora.study.grid import MOST_RUNS, find_grid, read_grid, run_study
     grid = read_grid(find_grid(args.grid))
     seeds = None if args.seeds is None else whole_number('seeds', args.seeds, MOST_RUNS)
@@ -229,12 +229,12 @@ def do_report(args)->int: # Exit code
 # %% ../../nbs/study/42_cli.ipynb #8c8edfaf
 @contextlib.contextmanager
 def stopping():
-    "Within it SIGTERM and SIGHUP interrupt as Ctrl-C does; yields the signals that came."
+    "Context in which SIGTERM and SIGHUP act like Ctrl-C. Yields the received signals."
     came,before = [],{}
     def stop(number, frame):
         came.append(number)
         raise KeyboardInterrupt
-    # the others are ended by their launcher
+    # the launcher ends the other processes
     if threading.current_thread() is threading.main_thread() and is_main_process():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number)==signal.SIG_DFL: # nohup ignores SIGHUP
@@ -244,7 +244,7 @@ def stopping():
         for number,handler in before.items(): signal.signal(number, handler)
 
 def do(words)->int: # Exit code
-    "What the words after `mora` say."
+    "Run the command given by the words after `mora`."
     args,rest = make_parser().parse_known_args(words)
     if args.command=='train': args.further = further_settings(rest)
     elif rest:
@@ -253,19 +253,19 @@ def do(words)->int: # Exit code
     return dict(train=do_train, study=do_study, report=do_report)[args.command](args)
 
 def main(
-    argv=None # Words after `mora`; none: those of this process
+    argv=None # Words after `mora`. None: those of this process
 )->int: # Exit code: 0 done, 1 some runs failed, 2 wrong settings, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
-    "The command `mora`."
+    "Run the command `mora`."
     words = [re.sub('^--[a-z_]+', lambda m: m[0].replace('_', '-'), w)
         for w in (sys.argv[1:] if argv is None else argv)]
     with stopping() as came:
         try: code = do(words)
         except ConfigError as error:
             if os.environ.get('LOCAL_RANK', '0')!='0':
-                time.sleep(10) # the first process here says it, and the launcher ends the others
+                time.sleep(10) # the main process prints the error, and the launcher ends the others
             print(f'mora: {error}', file=sys.stderr)
             return 2
-        except KeyboardInterrupt: # before a run began, or while a page was drawn
+        except KeyboardInterrupt: # before a run started, or while a page was drawn
             print('\nstopped; the same command goes on', file=sys.stderr)
             code = STOPPED
     return 128+came[0] if code==STOPPED and came else code

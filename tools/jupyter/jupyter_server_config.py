@@ -12,7 +12,8 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 
-KEPT = get_config(path=__file__).allowed_cell_metadata_keys.split()
+CONFIG = get_config(path=__file__)
+KEPT = {name: CONFIG[name] for name in ("allowed_cell_metadata_keys", "allowed_out_metadata_keys")}
 
 
 def metadata():
@@ -33,7 +34,7 @@ class CleanContents(AsyncLargeFileManager):
 
     async def save(self, model, path=""):
         if model["type"] == "notebook" and model.get("content"):
-            clean_nb(model["content"], allowed_cell_metadata_keys=KEPT)
+            clean_nb(model["content"], **KEPT)
         return await super().save(model, path)
 
 
