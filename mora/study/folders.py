@@ -85,7 +85,8 @@ def read_config(
         return ExperimentConfig(**settings),facts
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         why = str(error).strip().split('\n')[0]
-        raise ConfigError('out', str(folder), f'a folder whose config.yaml can be read ({why})') from None
+        expected = f'a folder whose config.yaml can be read ({why})'
+        raise ConfigError('out', str(folder), expected) from None
 
 # %% ../../nbs/study/40_folders.ipynb #4bbe6bd1
 def checkpoint_step(checkpoint)->int:
@@ -125,10 +126,11 @@ def whole_weights(
         wanted = set()
         for index in folder.glob('*.index.json'):
             wanted.update(json.loads(index.read_text())['weight_map'].values())
-        weights = [f for f in files if f.suffix=='.safetensors' or re.match('(pytorch|adapter)_model', f.name)]
+        named = re.compile(r'(pytorch|adapter)_model|.*\.safetensors$')
+        weights = [f for f in files if named.match(f.name)]
         return bool(weights) and wanted<={f.name for f in files} and all(map(whole_tensors, files))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError): # damaged header or index
-        return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return False # a damaged header or index
 
 def is_whole(
     checkpoint # Folder checkpoint-N
@@ -145,8 +147,9 @@ def checkpoints(
     folder # Of a run
 )->list: # Paths, the latest first
     "Return the folders checkpoint-N of a run, complete or not."
-    found = [c for c in Path(folder).glob('checkpoint-*') if re.fullmatch('checkpoint-[0-9]+', c.name)]
-    return sorted(filter(Path.is_dir, found), key=checkpoint_step, reverse=True)
+    folders = filter(Path.is_dir, Path(folder).glob('checkpoint-*'))
+    found = [path for path in folders if re.fullmatch('checkpoint-[0-9]+', path.name)]
+    return sorted(found, key=checkpoint_step, reverse=True)
 
 def last_checkpoint(
     folder # Of a run
@@ -188,33 +191,35 @@ def check_out(
         existing = next(d for d in (folder, *folder.parents) if os.path.lexists(d))
         longest = max(len(os.fsencode(part)) for part in folder.parts)
         is_dir = existing.is_dir()
-    except (OSError, ValueError, RuntimeError): # a name that is too long, a null byte, circular links
+    except (OSError, ValueError, RuntimeError): # a long name, a null byte, circular links
         raise ConfigError(field, str(out), 'the path of a folder') from None
     if not is_dir:
         raise ConfigError(field, str(out), f'the path of a folder; {existing} is a file')
     if not str(out).strip() or longest>255:
         raise ConfigError(field, str(out), 'the path of a folder')
     if os.path.islink(out) and existing!=folder:
-        raise ConfigError(field, str(out), f'the path of a folder; it is a link to {folder}, which does not exist')
+        expected = f'the path of a folder; it is a link to {folder}, which does not exist'
+        raise ConfigError(field, str(out), expected)
     return folder
 
 def check_writable(
     out,         # Folder to write into
     field='out', # Name of the setting, for the error
 )->Path: # Absolute path
-    "Return the path of a folder that can be written. Raises `ConfigError` otherwise. Makes no files."
+    "Return the path of a folder that can be written. Raises `ConfigError` otherwise."
     folder = check_out(out, field)
     existing = next(d for d in (folder, *folder.parents) if d.exists())
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError:
-        raise ConfigError(field, str(out), f'a folder that can be written, unlike {existing}') from None
+        expected = f'a folder that can be written, unlike {existing}'
+        raise ConfigError(field, str(out), expected) from None
     return folder
 
 # %% ../../nbs/study/40_folders.ipynb #4773b23b
 METRICS = ['step', 'split', 'name', 'value', 'seconds'] # columns of metrics.parquet
 WRITTEN = r'config\.yaml|progress|metrics\.parquet|model|README\.md|MODEL_CARD\.md'
-PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # temporary files of `write_whole` that a killed run leaves
+PART = re.compile(rf'\.({WRITTEN})(\.[0-9]+)?\.part') # temporary files of a killed run
 TRASH = '.incomplete' # equals that of `mora.training.checkpoints`, which loads torch
 
 def head_of(path)->str:
@@ -232,7 +237,7 @@ def wrote_state(
     return not names or any(n==STATE_FILE or n.startswith('mora_process_') for n in names)
 
 def wrote_metrics(file)->bool:
-    "Whether a run may have written a file of metrics: it has the columns of a run, or cannot be read."
+    "Whether a run may have written a file of metrics: it has our columns, or cannot be read."
     import pyarrow.parquet as pq
     if not file.is_file(): return False
     try:
@@ -256,22 +261,25 @@ def is_ours(
     if name=='metrics.parquet': return wrote_metrics(path)
     if name=='model' or re.fullmatch('checkpoint-[0-9]+', name): return wrote_state(path)
     if name==TRASH:
-        return path.is_dir() and all(re.match('(old-)?(checkpoint|model)', p.name) for p in path.iterdir())
+        moved = re.compile('(old-)?(checkpoint|model)')
+        return path.is_dir() and all(moved.match(p.name) for p in path.iterdir())
     if name in ('README.md', 'MODEL_CARD.md'): return wrote_card(path)
     return name=='completions' # TRL writes it if log_completions is set
 
-# %% ../../nbs/study/40_folders.ipynb #14c43d88
+# %% ../../nbs/study/40_folders.ipynb #69cd93e2
 def foreign_files(
     folder # Folder of a run, a `Path`
 )->list: # Names
-    "Return files of others that have the name of a file of a run, or that stand where no run has begun."
+    "Return the names of files that other programs wrote where a run writes."
     begun = os.path.lexists(folder/'config.yaml')
     if not begun:
         runs = sorted(p.parent.name for p in folder.glob('*/config.yaml'))
         if runs:
-            raise ConfigError('out', str(folder), f'the folder of one run; {runs[0]} in it is that of another')
+            expected = f'the folder of one run; {runs[0]} in it is that of another'
+            raise ConfigError('out', str(folder), expected)
     used = r'\.lock|progress|metrics\.parquet|model|checkpoint-[0-9].*|\.incomplete|MODEL_CARD\.md'
-    others = r'checkpoint-.*|completions|config\.json|trainer_state\.json|.*\.safetensors|results\.parquet'
+    others = (r'checkpoint-.*|completions|config\.json|trainer_state\.json|.*\.safetensors|'
+        r'results\.parquet')
     found = []
     for path in folder.iterdir():
         if path.name=='README.md': # it is kept
@@ -285,7 +293,7 @@ def foreign_files(
     return sorted(found)
 
 def check_same(config, folder):
-    "Raise `ConfigError` unless `folder` is new, or holds the run of `config` and no files of others in its way."
+    "Raise `ConfigError` unless `folder` is new or holds the run of `config`."
     check_out(folder)
     folder = Path(folder)
     if not folder.exists(): return
@@ -299,7 +307,8 @@ def check_same(config, folder):
             pairs += [(f'version of {k}', v, versions.get(k, v)) for k,v in software().items()]
         for name,asked,has in pairs:
             if asked!=has:
-                expected = f'{has!r}, with which {folder} was begun; choose another folder or remove it'
+                began = f'{has!r}, with which {folder} was begun'
+                expected = f'{began}; choose another folder or remove it'
                 raise ConfigError(name, asked, expected)
     try:
         others = [] if finished else foreign_files(folder)
@@ -315,7 +324,7 @@ def check_same(config, folder):
 def discard(
     path, # Checkpoint or policy in the folder of a run
 ):
-    "Remove a checkpoint or a policy. If the process is killed meanwhile, no part of it keeps the name."
+    "Remove a checkpoint or a policy. A kill leaves no part of it under its name."
     from mora.training.checkpoints import discard as move_and_remove
     trash = path.parent/TRASH
     remove(trash)
@@ -348,8 +357,10 @@ def disk_problem(
             return error.args[0][0][2]
         if isinstance(error, OSError):
             file = error.filename
-            where = Path(os.fsdecode(file)).absolute() if isinstance(file, (str, bytes, Path)) else None
-            inside = where is not None and (where==folder or folder in where.parents)
+            inside = False
+            if isinstance(file, (str, bytes, Path)):
+                where = Path(os.fsdecode(file)).absolute()
+                inside = where==folder or folder in where.parents
             if error.errno in DISK_ERRORS or inside:
                 return f'{error.strerror}: {file}' if file else error.strerror
         if isinstance(error, RuntimeError) and TORCH_ERROR.search(str(error)):
@@ -378,7 +389,7 @@ def run_lock(
     folder,     # Of a run
     patience=0, # Seconds to wait for another process to release the lock
 ): # The folder, a `Path`
-    "Context in which this process alone uses a folder. Raises `ConfigError` that names the process that has it."
+    "Context that locks a folder. Raises `ConfigError` that names the process that has the lock."
     folder = Path(folder)
 
     def write_holder(fd):

@@ -55,10 +55,10 @@ def tidy(
 
 # %% ../../nbs/study/40_run.ipynb #f5dd74ed
 def run_task(config):
-    "Return the `Task` of a run, with its problems, rewards and limits. Raises `ConfigError` if it has too few prompts."
+    "Return the `Task` of a run. Raises `ConfigError` if it has fewer prompts than a batch."
     from mora.study.tasks import HUB_TASKS, load_dataset_task, load_task
     prompts = prompts_per_batch(config)
-    sizes = dict(seed=config.seed, validation_size=config.validation_size, test_size=config.test_size)
+    sizes = {name: getattr(config, name) for name in ('seed', 'validation_size', 'test_size')}
     if has_own_policy(config):
         task = load_task(config.task, train_size=prompts*config.max_steps, **sizes)
     elif config.task in HUB_TASKS:
@@ -69,11 +69,12 @@ def run_task(config):
     if config.rewards:
         task.rewards = run_rewards(config, task.rewards[1].objective.range[1])
     if config.chat:
-        splits = {split: as_messages(getattr(task, split)) for split in ('train', 'validation', 'test')}
-        task = replace(task, **splits)
+        names = ('train', 'validation', 'test')
+        task = replace(task, **{name: as_messages(getattr(task, name)) for name in names})
     if len(task.train)<prompts:
-        most = f'a batch of at most {len(task.train)} prompts, all training prompts of {config.task}, not {prompts}'
-        raise ConfigError('per_device_train_batch_size', config.per_device_train_batch_size, most)
+        most = f'a batch of at most {len(task.train)} prompts, all training prompts of {config.task}'
+        raise ConfigError('per_device_train_batch_size', config.per_device_train_batch_size,
+            f'{most}, not {prompts}')
     return task
 
 def as_messages(
@@ -108,10 +109,10 @@ def check_policy(
 # %% ../../nbs/study/40_run.ipynb #83047703
 OUR_DEFAULTS = dict(
     adam_beta2=.95,                   # second moments average 20 steps, not 1,000: a run has 60
-    per_device_eval_batch_size=256,   # held-out prompts of the embedded tasks fit in one or two batches
+    per_device_eval_batch_size=256,   # held-out prompts of embedded tasks fit in two batches
     loss_type='dapo',                 # for every algorithm, so that only their advantages differ
-    eval_loss=False,                  # the loss of an evaluation is not used, and costs a forward pass
-    save_total_limit=2,               # the last checkpoint, and the one before in case the last is incomplete
+    eval_loss=False,                  # a loss of evaluations is not used, and costs a pass
+    save_total_limit=2,               # the last checkpoint, and one in case it is incomplete
     logging_steps=1,                  # metrics.parquet has every step
     disable_tqdm=True,                # a run has its own bar
     bf16=False,                       # the embedded policies train in float32
@@ -120,21 +121,24 @@ OUR_DEFAULTS = dict(
 )
 # equal to TRL's defaults. A new version of TRL must not change results
 FIXED = dict(adam_beta1=.9, weight_decay=0., max_grad_norm=1., report_to='none')
+PASSED_ON = ('algorithm', 'seed', 'max_steps', 'num_generations', 'learning_rate', 'lr_scheduler_type',
+    'temperature', 'beta', 'test_steps', 'save_steps')
 
 def trainer_arguments(
     config, # `ExperimentConfig`
     task,   # Its `Task`
-    needs,  # Observations of its weighting: subset of {"validation", "gramian", "update", "reference"}
+    needs,  # Observations of its weighting, such as {"validation", "gramian"}
 )->dict:    # Arguments of `MultiObjectiveConfig`
     "Return the arguments of the trainer of a run."
-    own = ('algorithm', 'seed', 'max_steps', 'num_generations', 'learning_rate', 'lr_scheduler_type', 'temperature',
-        'beta', 'test_steps', 'save_steps')
-    arguments = OUR_DEFAULTS | FIXED | {name: getattr(config, name) for name in own}
-    arguments |= {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'} # used to load the policy
-    arguments |= batch_shape(config)
+    own = {name: getattr(config, name) for name in PASSED_ON}
+    options = {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'} # of the policy
     every = 1 if 'validation' in needs else config.test_steps
-    return arguments | dict(eval_steps=config.eval_steps or every, eval_strategy='steps', save_strategy='steps',
+    derived = dict(
+        eval_steps=config.eval_steps or every,
+        eval_strategy='steps',
+        save_strategy='steps',
         max_completion_length=config.max_completion_length or task.max_completion_length)
+    return OUR_DEFAULTS | FIXED | own | options | derived | batch_shape(config)
 
 # %% ../../nbs/study/40_run.ipynb #239ed983
 def trainer_config(
@@ -158,23 +162,24 @@ def make_trainer(config, task, folder):
     from transformers import PrinterCallback
     from mora.trainer import MultiObjectiveTrainer
     args = trainer_config(config, task, folder)
-    model,tokenizer = resolve_model(config) # after the arguments, which say how parameters are shared
+    model,tokenizer = resolve_model(config) # the arguments decide whether each process loads all of it
     held_out = dict(validation=task.validation, test=task.test)
     adapter = lora_config(config) if config.lora else None
-    further = dict(weighting=config_weighting(config), processing_class=tokenizer, peft_config=adapter)
     try:
-        trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, held_out, **further)
+        trainer = MultiObjectiveTrainer(model, task.rewards, args, task.train, held_out,
+            weighting=config_weighting(config), processing_class=tokenizer, peft_config=adapter)
     except ConfigError:
         raise
     except (ValueError, TypeError, ImportError) as error: # checks of TRL that need the model
         expected = f'a model and arguments that go together: {reason(error)}'
         raise ConfigError('recipe', run_name(config), expected) from error
     trainer.remove_callback(PrinterCallback) # a run has its own bar
-    if trainer.accelerator.num_processes!=num_processes(): # on CPUs, accelerate joins processes only with use_cpu
-        expected = f'true where {num_processes()} processes are launched without GPUs; each would train alone'
+    launched = num_processes()
+    if trainer.accelerator.num_processes!=launched: # on CPUs accelerate joins processes only with use_cpu
+        expected = f'true where {launched} processes are launched without GPUs; each would train alone'
         raise ConfigError('use_cpu', args.use_cpu, expected)
     if not any(p.requires_grad for p in trainer.model.parameters()):
-        expected = 'a model with parameters to train; an adapter is to be merged into its base first'
+        expected = 'a model with parameters to train; merge an adapter into its base first'
         raise ConfigError('model', config.model, expected)
     if trainer.is_fsdp_enabled: # the own loop of a small policy reads whole weights
         vars(model).pop('generate', None)
@@ -190,8 +195,13 @@ def format_vector(
     parts = []
     for name,value in values.items():
         value = math.nan if value is None else value
-        parts.append(f'{words[name]} {value:.1f}' if abs(value)>=10 else f'{words[name]} {value:.2f}')
+        digits = 1 if abs(value)>=10 else 2
+        parts.append(f'{words[name]} {value:.{digits}f}')
     return ', '.join(parts)
+
+def columns()->int:
+    "Return the width of the terminal, or 80 if it is unknown, where tqdm would draw nothing."
+    return shutil.get_terminal_size().columns
 
 def read_progress(
     folder # Of a run
@@ -204,7 +214,7 @@ def read_progress(
 
 # %% ../../nbs/study/40_run.ipynb #c9537679
 def watcher(folder, bar, objectives):
-    "Return a callback that writes `progress`, moves `bar`, and shows the test values of `objectives` there."
+    "Return a callback that writes `progress` and updates `bar` with the test values of `objectives`."
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
@@ -230,16 +240,16 @@ def train(config, task, folder, progress):
     trainer.accelerator.wait_for_everyone()
     begun = checkpoint_step(last) if last else 0
     shown = progress and is_main_process()
-    width = shutil.get_terminal_size().columns # 80 where a terminal reports 0, with which tqdm would draw nothing
-    how = dict(desc=run_name(config), unit='step', disable=not shown, ncols=width)
+    how = dict(desc=run_name(config), unit='step', disable=not shown, ncols=columns())
     with tqdm(total=config.max_steps, initial=begun, **how) as bar:
         if is_main_process():
             trainer.add_callback(watcher(folder, bar, [asdict(o) for o in task.objectives]))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
 
 # %% ../../nbs/study/40_run.ipynb #702c2b61
-NOT_POLICY = shutil.ignore_patterns('optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json',
-    'mora_process_*', 'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # the last four: sharded training
+NOT_POLICY = shutil.ignore_patterns(
+    'optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json', 'mora_process_*',
+    'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # of FSDP and DeepSpeed
 
 def copy_policy(
     checkpoint, # Folder checkpoint-N
@@ -255,7 +265,8 @@ def finish(folder, steps):
     folder = Path(folder)
     last = last_checkpoint(folder)
     if last is None or checkpoint_step(last)<steps:
-        raise ConfigError('out', str(folder), f'a complete checkpoint of step {steps} there after training')
+        expected = f'a complete checkpoint of step {steps} there after training'
+        raise ConfigError('out', str(folder), expected)
     if os.path.lexists(folder/'model'):
         discard(folder/'model')
     write_whole(folder/'model', lambda part: copy_policy(last, part))
@@ -298,7 +309,8 @@ def load_run(
     try:
         metrics = pd.read_parquet(file)
     except (OSError, ValueError) as error: # damaged between its ends
-        expected = f'a metrics.parquet that can be read ({first_line(error)}); without it the run makes it again'
+        readable = f'a metrics.parquet that can be read ({first_line(error)})'
+        expected = f'{readable}; without it the run makes it again'
         raise ConfigError('folder', str(folder), expected) from None
     return Run(Path(folder), *read_config(folder), metrics)
 
@@ -322,7 +334,7 @@ def run_experiment(
     folder,         # Folder of the run
     progress=False, # Show a bar
 )->Run|None: # None in processes other than the main one
-    "Train a run, resume it, or read it if it is finished. Raises `ConfigError` for settings that cannot work."
+    "Train a run, resume it, or read it if it is finished. Raises `ConfigError`."
     folder = Path(folder)
     config.validate()
     check_same(config, folder)
@@ -340,8 +352,9 @@ def run_experiment(
         if not is_finished(folder):
             sweep(folder)
             if not (folder/'config.yaml').exists():
-                objectives = [asdict(o) for o in task.objectives]
-                save_config(config, folder, versions=software(), commit=commit(), objectives=objectives)
+                facts = dict(versions=software(), commit=commit())
+                facts['objectives'] = [asdict(o) for o in task.objectives]
+                save_config(config, folder, **facts)
             train(config, task, folder, progress)
             finish(folder, config.max_steps)
     return load_run(folder)
