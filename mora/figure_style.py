@@ -45,7 +45,7 @@ _WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient
           'reinforce_plus_plus':'REINFORCE++'}
 
 def in_words(
-    name, # Of a method, preset, objective or algorithm
+    name, # Name of a method, preset, objective or algorithm
 )->str: # Capitalised
     "Write a name as in figures and tables."
     text = _WORDS.get(name, str(name).replace('_', ' '))

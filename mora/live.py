@@ -102,7 +102,7 @@ def standings(
     return rows + [Row('multiplier', multiplier, None, ())]*bool((multiplier!=1).any())
 
 # %% ../nbs/32_live.ipynb #4548558b
-def cells(row, width)->list: # Texts, one a column
+def cells(row, width)->list: # Texts, one per column
     "A `Row` in text."
     form = short if row.best is not None else '{:.3f}'.format # volumes are small
     weight = ([f'{row.weights[-1]:.2f}', sparkline(row.weights, width, (0, 1))] if len(row.weights)

@@ -9,6 +9,7 @@ __all__ = ['mark_front', 'front_table', 'end_points', 'hypervolumes', 'hypervolu
 # %% ../../nbs/study/50_analysis.ipynb #fcfea69f
 import numpy as np
 import pandas as pd
+from scipy import stats
 from ..errors import ConfigError, one_of
 from ..pareto import ParetoArchive, hypervolume, igd_plus, maximised
 from ..pareto import normalise, pareto_mask
@@ -36,7 +37,7 @@ def front_table(
     points,       # Objective vectors from `vectors`
     objectives,   # K objectives
     by=BY_METHOD, # What shares one front
-)->pd.DataFrame: # A row a group: runs, checkpoints, how many on the front, their means and mean step
+)->pd.DataFrame: # One row per group: runs, checkpoints, how many on the front, their means and mean step
     "Means over each group's front, natural units."
     marked = mark_front(points, objectives, by)
     trained = marked[marked['step']>0].groupby(by, sort=False)
@@ -49,7 +50,7 @@ def front_table(
 # %% ../../nbs/study/50_analysis.ipynb #7543629c
 def end_points(
     points, # Objective vectors from `vectors`
-)->pd.DataFrame: # A row a run: its last checkpoint
+)->pd.DataFrame: # One row per run: its last checkpoint
     "Where each run ends."
     return points.loc[points.groupby('run', sort=False)['step'].idxmax()].reset_index(drop=True)
 
@@ -136,12 +137,10 @@ def hypervolume_table(
 # %% ../../nbs/study/50_analysis.ipynb #cca51593
 def iqm(
     scores,    # Any shape
-    axis=None, # Along which; none: all pooled
+    axis=None, # Axis to reduce. None: all values
 )->float: # The mean of what is left; an array where there is an axis
     "Interquartile mean: a quarter of the scores is cut off at each end."
-    s = np.sort(np.ravel(scores) if axis is None else np.moveaxis(scores, axis, -1))
-    n,cut = s.shape[-1],s.shape[-1]//4 # rounded down, as rliable does
-    mean = s[..., cut:n-cut].mean(-1)
+    mean = stats.trim_mean(scores, .25, axis=axis) # rounds the cut down, as rliable does
     return float(mean) if axis is None else mean
 
 # %% ../../nbs/study/50_analysis.ipynb #29241f82
@@ -167,7 +166,7 @@ def seed_interval(
     return bootstrap_interval(strata) if len(strata[0])>=MIN_SEEDS else (np.nan, np.nan)
 
 def over_seeds(
-    values, # One a seed; NaN where a seed has none
+    values, # One per seed, NaN for a seed without a value
 )->tuple: # (interquartile mean, low, high); all NaN without a value
     "A value over seeds with its 95% bootstrap interval."
     values = np.asarray(values, float)
@@ -202,10 +201,10 @@ def side(
     return above if low>0 else below if high<0 else 'not told apart'
 
 def seed_table(
-    scores,         # A row a run, such as `hypervolume_table`
+    scores,         # One row per run, such as `hypervolume_table`
     value,          # Its column to summarise
     by=BY_METHOD,   # Groups; presets within a group are strata
-)->pd.DataFrame: # A row a group: runs, seeds, iqm, low, high (NaN with fewer than `MIN_SEEDS` seeds)
+)->pd.DataFrame: # One row per group: runs, seeds, iqm, low, high (NaN with fewer than `MIN_SEEDS` seeds)
     "Interquartile mean over runs and its 95% bootstrap interval over the seeds that have all presets."
     rows = []
     for key,g in scores.groupby(by, sort=False):
@@ -218,7 +217,7 @@ def seed_table(
 BASE = 'best-fixed' # label of the runs that all others are compared with
 
 def paired_differences(
-    runs,      # A row a run, such as `hypervolume_table`
+    runs,      # One row per run, such as `hypervolume_table`
     value,     # Its column to compare
     base=BASE, # Method that has one preset
 )->pd.DataFrame: # `runs` with `value` minus that of `base`; those without a partner are left out
@@ -230,7 +229,7 @@ def paired_differences(
     return both.assign(**{value:both[value]-both[f'{value}_base']}).drop(columns=f'{value}_base')
 
 def gain_over(
-    runs,        # A row a run, such as `hypervolume_table`, of one algorithm
+    runs,        # One row per run, such as `hypervolume_table`, of one algorithm
     value,       # Its column to compare
     ours,        # Method, all its presets
     rival,       # Method; met at the same preset, or from every preset where it has only one

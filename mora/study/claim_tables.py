@@ -19,7 +19,7 @@ _all_ = ['summary_table', 'detail_table', 'headline_table'] # public names
 
 # %% ../../nbs/study/53_claim_tables.ipynb #68b7bc33
 def spelled_effect(
-    row, # Of a claims table
+    row, # Row of a claims table
 )->str: # "+0.012 [+0.004, +0.020]"
     "Effect and interval as text."
     form = (MEASURES[row.measure][2] if row.measure in MEASURES
@@ -36,7 +36,7 @@ def _asked(rows):
     return first['claim'].rpartition(f': {measure}; ')[0],measure
 
 def why_undecided(
-    row, # Of a claims table
+    row, # Row of a claims table
 )->str: # Empty unless a claim is undecided although its own interval is clear of 0
     "What keeps a claim undecided."
     clear = row.verdict=='undecided' and row.parts==0 and (row.low>0 or row.high<0)
@@ -63,7 +63,7 @@ def _verdict_cell(row, alone):
 def summary_table(
     table,             # From `claims_table`
     scope='algorithm', # Columns: "algorithm" or "preset"
-)->pd.DataFrame: # Index claim, the paper's figure and measure; a column a scope with verdict, effect and interval
+)->pd.DataFrame: # Index claim, the paper's figure and measure; one column per scope with verdict, effect and interval
     "One line a claim and measure, with all its verdicts."
     rows = table[(table['question']=='presets')==(scope=='preset')]
     rows = rows[rows['question']!='counter']
@@ -114,7 +114,7 @@ HEADLINES = dict(dominance=['archive', 'final'], best=['final'], speed=['target_
     order=['accuracy > clarity > conciseness', 'any two differ'], rates=['any two differ'])
 
 def plain(
-    text, # Of a name
+    text, # Text of a name
 )->str:
     "`text` for a cell of a Markdown table: nothing in it is HTML, ends the cell or begins a picture."
     return str(text).replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace(
@@ -129,7 +129,7 @@ def _headline_cell(row):
 def headline_table(
     table, # From `claims_table`
 )->str: # Markdown
-    "A line a claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
+    "One line per claim, by the measures of `HEADLINES`: verdict and effect under each algorithm."
     rows = table[[r.measure in HEADLINES.get(r.question, []) for r in table.itertuples()]]
     algorithms = [a for a in dict.fromkeys(rows['algorithm']) if a!='all']
     lines = ['| ' + ' | '.join(['claim', 'measure', *(plain(in_words(a)) for a in algorithms)])
@@ -170,8 +170,8 @@ def in_short(
 _LOOKS = {'holds':('>', '#0072B2'), 'does not hold':('<', '#D55E00'), 'undecided':('o', '.45')}
 
 def plot_claims(
-    rows,     # Of a claims table, one measure; drawn from top to bottom
-    labels,   # One a row
+    rows,     # Rows of a claims table, one measure; drawn from top to bottom
+    labels,   # One per row
     ax=None,  # Axes to draw on
 ): # The Axes
     "Forest plot: effect, 95% interval, interval at Holm's level and verdict of each row."
@@ -198,7 +198,7 @@ def forest(
     question='dominance', # As in `QUESTIONS`
     columns=3,            # Panels side by side: 3 for a page, 1 for a phone
 ): # The Figure; None if there are no rows
-    "A panel a measure, a row a method and algorithm (or preset)."
+    "One panel per measure, one row per method and algorithm (or preset)."
     scope = 'preset' if question=='presets' else 'algorithm'
     rows = table[(table['question']==question) & (table['parts']==0)]
     measures = list(dict.fromkeys(rows['measure']))

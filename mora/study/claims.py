@@ -58,7 +58,7 @@ def run_scores(
     results,    # Tidy results
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
-)->pd.DataFrame: # A row a run: run, algorithm, method, preset, seed, then measures in their own direction
+)->pd.DataFrame: # One row per run: run, algorithm, method, preset, seed, then measures in their own direction
     "Return the measures of each run: end, archive, choice on validation, time of the front, length of answers."
     test,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
     runs = hypervolume_table(test, objectives, reference).set_index('run')
@@ -75,7 +75,7 @@ def run_scores(
 
 # %% ../../nbs/study/53_claims.ipynb #97242655
 def partners(
-    runs,       # A row a run: run, algorithm, method, preset, seed
+    runs,       # One row per run: run, algorithm, method, preset, seed
     method,     # This one
     best=None,  # Preset of the fixed weights to compare with. None: the own preset, or each for a single start
 )->pd.DataFrame: # Columns algorithm, preset (that sets the pairs of a seed apart), seed, run, run_base
@@ -108,7 +108,7 @@ def steps_to(
     return float(np.asarray(steps)[reached[0]]) if len(reached) else np.inf
 
 def other_seeds_mean(
-    runs,  # A row a run: run, algorithm, method, preset, seed and `value`
+    runs,  # One row per run: run, algorithm, method, preset, seed and `value`
     value, # Column
 )->pd.Series: # Index run; with one seed its own value
     "For each run the mean over the other seeds of its setting."
@@ -155,7 +155,7 @@ LEARNT,RATES_PRESET = .9,'accuracy-focused'
 def weight_moves(
     results,    # Tidy results
     objectives, # K objectives
-)->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one an objective: last weight minus first
+)->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one per objective: last weight minus first
     "How far a run has moved each weight."
     from mora.weighting.core import check_weights # only here, as it loads training code
     names = [o.name for o in objectives]
@@ -172,7 +172,7 @@ def weight_moves(
 def learning_steps(
     points,     # Objective vectors from `analysis.vectors`
     objectives, # K objectives
-)->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one an objective: NaN if it never improved
+)->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one per objective: NaN if it never improved
     "The step at which each objective has made `LEARNT` of its own largest improvement over step 0."
     names,rows = [o.name for o in objectives],[]
     for key,g in points.sort_values('step').groupby(['run', 'algorithm', 'method', 'preset',
@@ -272,7 +272,7 @@ def seed_differences(
     return wide.dropna().mean(axis=1)
 
 def paired_p(
-    d, # Differences, one a seed
+    d, # Differences, one per seed
 )->float: # Two-sided; NaN with fewer than `MIN_SEEDS`
     "p value of Student's paired test; without any spread that of a run of equal signs."
     d = np.asarray(d, float)
@@ -281,7 +281,7 @@ def paired_p(
     return float(stats.ttest_1samp(d, 0.).pvalue)
 
 def sign_flip_p(
-    d, # Differences, one a seed
+    d, # Differences, one per seed
 )->float: # Two-sided; NaN with fewer than `MIN_SEEDS`
     "p value of the sign-flip test of the mean, exact up to 13 seeds."
     if len(d)<MIN_SEEDS: return np.nan
@@ -409,7 +409,7 @@ def _combined(table):
 # %% ../../nbs/study/53_claims.ipynb #56b99a4e
 def claims_table(
     pairs, # From `claim_pairs`
-)->pd.DataFrame: # A row a claim: id, question, method, measure, algorithm, preset, claim, numbers, verdict, paper
+)->pd.DataFrame: # One row per claim: id, question, method, measure, algorithm, preset, claim, numbers, verdict, paper
     "Every claim with its effect, interval, p values, verdict and the paper's figure."
     rows = []
     for key,g in pairs.groupby(['question', 'method', 'measure'], sort=False):

@@ -73,7 +73,7 @@ def save_config(config, folder, **facts):
     write_whole(Path(folder)/'config.yaml', lambda path: path.write_text(text, encoding='utf-8'))
 
 def read_config(
-    folder # Of a run
+    folder # Folder of a run
 ): # (its `ExperimentConfig`, dict of the other facts)
     "Read `config.yaml`. Raises `ConfigError` if it does not hold the settings of a run."
     names = [f.name for f in fields(ExperimentConfig)]
@@ -144,7 +144,7 @@ def is_whole(
     return not missing_parts(checkpoint, number, deepspeed) and whole_weights(checkpoint)
 
 def checkpoints(
-    folder # Of a run
+    folder # Folder of a run
 )->list: # Paths, the latest first
     "Return the folders checkpoint-N of a run, complete or not."
     folders = filter(Path.is_dir, Path(folder).glob('checkpoint-*'))
@@ -152,7 +152,7 @@ def checkpoints(
     return sorted(found, key=checkpoint_step, reverse=True)
 
 def last_checkpoint(
-    folder # Of a run
+    folder # Folder of a run
 )->Path|None:
     "Return the latest complete checkpoint of a run, or None."
     return next(filter(is_whole, checkpoints(folder)), None)
@@ -172,7 +172,7 @@ def whole_parquet(
         return False
 
 def is_finished(
-    folder # Of a run
+    folder # Folder of a run
 )->bool:
     "Whether a run is finished: its metrics and its final policy are complete."
     folder = Path(folder)
@@ -332,7 +332,7 @@ def discard(
     remove(trash)
 
 def sweep(
-    folder # Of a run, locked and checked
+    folder # Folder of a run, locked and checked
 ):
     "Remove temporary files and incomplete checkpoints of a killed run."
     for path in list(folder.iterdir()):
@@ -386,7 +386,7 @@ def disk_errors(
 # %% ../../nbs/study/40_folders.ipynb #b3af2e15
 @contextlib.contextmanager
 def run_lock(
-    folder,     # Of a run
+    folder,     # Folder of a run
     patience=0, # Seconds to wait for another process to release the lock
 ): # The folder, a `Path`
     "Context that locks a folder. Raises `ConfigError` that names the process that has the lock."
@@ -418,7 +418,7 @@ def run_lock(
             raise
 
 def take_back(
-    folder, # Of a run that failed
+    folder, # Folder of a run that failed
     new,    # Folders that were made for it, the innermost first
 ):
     "Remove the files that a run wrote, and the folders that it made if they are then empty."

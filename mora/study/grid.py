@@ -47,7 +47,7 @@ def failure(error)->str: # In one line
 
 def check_mapping(
     field, # Name for the error
-    value, # What was given
+    value, # Value that was given
 )->dict:
     "Return `value` if it is a mapping whose keys are names. Raises `ConfigError` otherwise."
     for key in cast(field, value, dict):
@@ -57,7 +57,7 @@ def check_mapping(
 
 def check_lists(
     field, # Name for the error
-    value, # What was given
+    value, # Value that was given
 )->dict:
     "Return `value` if it maps settings to lists of at least one value. Raises `ConfigError` otherwise."
     for name,values in check_mapping(field, value).items():
@@ -87,13 +87,13 @@ class Grid:
                 raise ConfigError(name, block[name], 'a setting that is not among the axes as well')
 
 def read_mapping(
-    path # Of a YAML file
+    path # Path of a YAML file
 )->dict:
     "Read the mapping in a grid file."
     return check_mapping('grid', read_yaml('grid', path))
 
 def read_grid(
-    path # Of a YAML file
+    path # Path of a YAML file
 )->Grid:
     "Read a grid file. Paths of its notebook and its recipe are relative to the file."
     path = Path(path)
@@ -205,7 +205,7 @@ class Job:
     def finished(self): return is_finished(self.folder) and self.executed.exists()
 
 def read_notebook(
-    path # Of a notebook
+    path # Path of a notebook
 ): # `NotebookNode`
     "Read a Python notebook. Raises `ConfigError` if it is not one."
     import nbformat
@@ -262,7 +262,7 @@ def make_jobs(
 
 # %% ../../nbs/study/41_grid.ipynb #0f62cb38
 def assigned(
-    source # Of a cell
+    source # Source of a cell
 )->dict: # Name -> the `ast` node of its value
     "Return the assignments of a cell."
     found = {}
@@ -661,7 +661,7 @@ def run_table(run):
 DEEPEST = 3 # levels at which runs are looked for
 
 def find_runs(
-    folder # Of a study's runs, or of one run
+    folder # Folder of a study's runs or of one run
 )->tuple: # (folders of finished runs, names of the others)
     "The runs of a study: folders with a config.yaml, in order of their names."
     places,home = [],Path(folder)
@@ -673,7 +673,7 @@ def find_runs(
     return [p for p in places if is_finished(p)],[p.name for p in places if not is_finished(p)]
 
 def read_run(
-    folder # Of a finished run
+    folder # Folder of a finished run
 ): # DataFrame
     "The table of one run, or a `ConfigError` that names the run."
     try:
@@ -695,7 +695,7 @@ def merge_objectives(
     return list(found.values()),list(differing)
 
 def gather(
-    folder # Of a study's runs
+    folder # Folder of a study's runs
 ): # DataFrame: run, algorithm, weighting, label, preset, seed, step, split, name, value, seconds, task
     "Return all finished runs as one table. `.attrs` has the objectives and the names of unfinished runs."
     import pandas as pd

@@ -357,7 +357,7 @@ def _share_rows(fig, axes, columns):
 # %% ../../nbs/study/51_plots.ipynb #679f060d
 def train_rows(
     results, # Tidy results
-    name,    # Of a train metric
+    name,    # Name of a train metric
 )->pd.DataFrame: # With the column `method`
     "Rows of one train metric."
     return with_method(results[(results['split']=='train') & (results['name']==name)])
@@ -419,7 +419,7 @@ def plot_hypervolumes(
     ax=None,      # Axes to draw on
     styles=None,  # From `method_styles`
 ): # The Axes
-    "Hypervolume of each run: filled, its archive; hollow, its last checkpoint; a line a method and preset."
+    "Hypervolume of each run: filled, its archive; hollow, its last checkpoint; one line per method and preset."
     styles,groups = styles or method_styles(table['method'].unique()),list(
         table.groupby(['method', 'preset'], sort=False))
     ax = ax or plt.subplots(figsize=(COLUMN, .6+.3*len(groups)), layout='constrained')[1]

@@ -400,7 +400,7 @@ def needs_hub(
     return find_path('model', base) is None
 
 def check_weights(
-    name, # Of a model, for the error
+    name, # Name of a model, for the error
     found:dict, # Loading report of transformers
 ):
     "Raise `ConfigError` if transformers initialised weights that are missing or have another shape."

@@ -34,7 +34,7 @@ def find_results(
     raise ConfigError(field, str(path), f'a tidy parquet file or a folder of runs{where}')
 
 def read_table(
-    path,            # Of a parquet file
+    path,            # Path of a Parquet file
     field='results', # What the path was given as, for the error
 )->pd.DataFrame:
     "A parquet file, or a `ConfigError`."
@@ -52,7 +52,7 @@ _MAY_BE_MISSING = {'label', 'value', 'seconds'}
 _NUMBERS = {'seed', 'step', 'value', 'seconds'}
 
 def check_column(
-    column, # Of a table
+    column, # Column of a table
     source, # Where it is from, for the error
     run,    # The column that names the runs
 ):

@@ -204,7 +204,7 @@ def columns()->int:
     return shutil.get_terminal_size().columns
 
 def read_progress(
-    folder # Of a run
+    folder # Folder of a run
 )->int|None:
     "Return the number of steps that a training run has done, or None if it has not begun."
     try:
@@ -299,7 +299,7 @@ class Run:
         return f"{self.config.name}: {format_vector(self.final(), self.facts['objectives'])}"
 
 def load_run(
-    folder # Of a finished run
+    folder # Folder of a finished run
 )->Run:
     "Read a finished run. Raises `ConfigError` if its files are missing or damaged."
     import pandas as pd

@@ -149,7 +149,7 @@ def read_text(
 
 def read_yaml(
     field, # Name for the error
-    path,  # Of a file
+    path,  # Path of a file
 )->dict:   # Text -> value
     "Read the mapping in a YAML file. Raises `ConfigError`."
     values = parse_yaml(field, read_text(field, path), str(path))

@@ -64,7 +64,7 @@ def kind_of(value)->str:
         f'a value of type {type(value).__name__}')
 
 def read_lines(
-    path, # Of a file
+    path, # Path of a file
 ): # Yields each line with its line break
     "Iterate over the lines of a UTF-8 text file."
     with open(path, 'rb') as file:
@@ -78,7 +78,7 @@ def read_lines(
 
 # %% ../../nbs/study/19_tables.ipynb #a5de9e25
 def read_csv(
-    path, # Of a file with a header
+    path, # Path of a file with a header
 )->dict: # Column -> list of texts; None where a cell is empty
     "Read the columns of a CSV file."
     limit = csv.field_size_limit(sys.maxsize)
@@ -272,7 +272,7 @@ def find_path(
         raise ConfigError(field, str(name), f'a path that can be read ({first_line(e)})') from None
 
 def did_you_mean(
-    name, # Of a file or folder that is not there
+    name, # Name of a missing file or folder
 )->str: # Nothing if no name in its folder is close
     "Suggest the closest existing path, as the end of an error message."
     path = Path(name).expanduser()
@@ -458,7 +458,7 @@ ROLES = ('system', 'developer', 'user', 'assistant', 'tool')
 WRITTEN_OUT = re.compile(r'''\s*\[?\s*\{\s*['"](role|content)['"]\s*:''')
 
 def text_of(
-    content, # Of a message: a text, a list of text parts, or None
+    content, # Content of a message: a text, a list of text parts, or None
 )->str: # None if there is no content
     "Return the content of a message as one text. Raises `ValueError` for other content."
     if isinstance(content, list):
@@ -491,7 +491,7 @@ def clean_prompt(
         messages = [clean_message(m) for m in value]
         last = messages[-1]
         if last['role']=='assistant':
-            raise ValueError('a last message of the assistant, which the model shall write')
+            raise ValueError('a last message of the assistant, which the model has to write')
         if not last['content'].strip() and last['role']!='tool':
             raise ValueError('an empty last message')
         return messages
@@ -503,7 +503,7 @@ def clean_prompt(
 
 # %% ../../nbs/study/19_tables.ipynb #c52b7ef1
 def each(
-    values:list,     # Of a column
+    values:list,     # Values of a column
     clean,           # Function of one value that raises `ValueError` if it cannot be used
     field:str,       # The setting that named the column
     name:str,        # The column

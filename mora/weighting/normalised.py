@@ -100,7 +100,7 @@ def variation_weights(
 
 def finite_numbers(
     field:str, # Name of the setting
-    values,    # What was given
+    values,    # Value that was given
     K:int,     # Number of objectives
 )->np.ndarray: # Shape (K,)
     "`values` as an array, or a `ConfigError` unless they are K finite numbers."
