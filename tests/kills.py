@@ -29,9 +29,8 @@ WEIGHTINGS = {
 }
 STEPS = 12
 SETTINGS = ["--max-steps", str(STEPS), "--num-generations", "4", "--per-device-train-batch-size", "8",
-    "--steps-per-generation", "2", "--num-iterations", "2", "--validation-size", "4",
-            "--test-size", "4", "--test-steps", "2", "--save-steps", "1", "--max-completion-length", "40",
-            "--use-cpu", "true"]
+    "--steps-per-generation", "2", "--num-iterations", "2", "--validation-size", "4", "--test-size", "4",
+    "--test-steps", "2", "--save-steps", "1", "--max-completion-length", "40", "--use-cpu", "true"]
 
 
 def start(folder, words):

@@ -135,7 +135,7 @@ OUTS = {  # folder of the runs -> what its one line must say
     "a\0b": ["out: got ", "the path of a folder"],
     "x" * 300: ["out: got ", "the path of a folder"],
     "loop": ["out: got 'loop'"],
-    "dangling": ["out: got 'dangling'", "is not there"],
+    "dangling": ["out: got 'dangling'", "does not exist"],
 }
 
 

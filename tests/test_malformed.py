@@ -43,7 +43,7 @@ DOCUMENTS = {  # no mapping of settings, whatever the file is for -> a part of i
     "billion laughs": (LAUGHS.encode(), "once its aliases are followed"),
     "merged laughs": (("a: &a {p: 1}\n" + "\n".join(f"{b}: &{b} {{<<: [{','.join([f'*{a}'] * 9)}]}}"
     for a, b in zip("abcdefgh", "bcdefghi", strict=True))).encode(), "aliases"),
-    "part of itself": (b"shared: &s {max_steps: [*s]}", "a part of"),
+    "part of itself": (b"shared: &s {max_steps: [*s]}", "that contains it"),
     "number of 5000 digits": (b"steps: " + b"9" * 5000, "digits"),
     "large": (b"# " + b"x" * 400_000, "more than 300,000 bytes"),
 }
@@ -185,8 +185,8 @@ OPTIONS = {  # trainer options -> a part of the line; the field is the first opt
     "metric_for_best_model": (dict(metric_for_best_model="accuracy"), "best checkpoint"),
     "resume": (dict(resume_from_checkpoint="runs"), "the same command"),
     "ignore_data_skip": (dict(ignore_data_skip=True), "differ"),
-    "push_to_hub": (dict(push_to_hub=True), "uploaded"),
-    "hub_token": (dict(hub_token="secret"), "uploaded"),
+    "push_to_hub": (dict(push_to_hub=True), "uploads nothing"),
+    "hub_token": (dict(hub_token="secret"), "uploads nothing"),
     "remove_unused_columns": (dict(remove_unused_columns=True), "columns"),
     "aggregation": (dict(multi_objective_aggregation="normalize_then_sum"), "gdpo"),
     "auto_find_batch_size": (dict(auto_find_batch_size=True), "batch"),

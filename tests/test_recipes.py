@@ -65,7 +65,7 @@ def test_dry_run(recipe, stand_in, math_data, capsys):
     model = stand_in(read_recipe(recipe)["model"])
     assert main(["train", "--config", str(recipe), "--model", str(model), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    for part in ("# Settings", "# Work", "# Rewards on stand-ins", "<user> ", "# Memory, roughly",
+    for part in ("# Settings", "# Work", "# Rewards of sample completions", "<user> ", "# Memory of a process",
             "Nothing was trained."):
         assert part in said
     assert said.count("Step 1: read.") == 2 and f"{read_recipe(recipe)['max_steps']:,} optimizer steps" in said

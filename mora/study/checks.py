@@ -19,8 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
 from unittest.mock import patch
-from ..errors import MOST_SHOWN, ConfigError, check_number, first_line, in_one_line
-from ..errors import one_of, shown
+from ..errors import MOST_SHOWN, ConfigError, check_number, first_line, in_one_line, one_of, shown
 from .settings import FILES, KINDS, cast, fit, read_json, trainer_options, union_of
 _all_ = ['check_config', 'is_main_process', 'num_processes'] # public names
 
@@ -63,7 +62,9 @@ def batch_shape(
     config # `ExperimentConfig`
 )->dict: # Arguments of `MultiObjectiveConfig`
     "Return how a batch of completions is divided. Raises `ConfigError` if it does not divide."
-    device,passes,group = config.per_device_train_batch_size,config.gradient_accumulation_steps,config.num_generations
+    device = config.per_device_train_batch_size
+    passes = config.gradient_accumulation_steps
+    group = config.num_generations
     generation = config.steps_per_generation or passes
     if generation%passes:
         raise ConfigError('steps_per_generation', generation,
@@ -95,7 +96,7 @@ def reason(
     return in_one_line(first_line(error))[:MOST_SHOWN]
 
 def has_own_policy(config):
-    "Whether the task is an embedded one, which has its own policy and an endless sequence of problems."
+    "Whether the task is an embedded one, with its own policy and endless problems."
     from mora.study.tasks import RANGES
     return config.task in RANGES
 
@@ -214,15 +215,14 @@ def about_policy(
     from mora.study.policies import needs_hub, policy_path
     from mora.study.tables import hub
     path = policy_path(config.model or config.task)
-    options = (dict(trust_remote_code=False)
-        | (config.trainer_options.get('model_init_kwargs') or {}))
-    shared = {k: options[k] for k in ('revision', 'trust_remote_code', 'token', 'cache_dir')
-        if k in options}
+    options = dict(trust_remote_code=False) | (config.trainer_options.get('model_init_kwargs') or {})
+    names = ('revision', 'trust_remote_code', 'token', 'cache_dir')
+    shared = {name: options[name] for name in names if name in options}
     try:
         with hub() if needs_hub(path) else contextlib.nullcontext():
             adapter = read_json(Path(path)/'adapter_config.json') # the model is then its base
-            about = AutoConfig.from_pretrained(adapter.get('base_model_name_or_path', path),
-                **shared)
+            base = adapter.get('base_model_name_or_path', path)
+            about = AutoConfig.from_pretrained(base, **shared)
             return about,AutoTokenizer.from_pretrained(path, **shared)
     except Exception as error: # each file of a model fails with other errors
         expected = f'a causal language model that can be found ({first_line(error)})'
@@ -251,10 +251,8 @@ def empty_policy(
 # %% ../../nbs/study/39_checks.ipynb #e5fea7ef
 MOST_RANK = 4096 # largest rank of an adapter
 # arguments of `peft.LoraConfig` that peft or the study sets
-OF_PEFT = ('auto_mapping', 'base_model_name_or_path', 'peft_type', 'peft_version', 'revision',
-    'task_type',
-    'inference_mode', 'megatron_config', 'megatron_core', 'loftq_config', 'eva_config',
-    'corda_config',
+OF_PEFT = ('auto_mapping', 'base_model_name_or_path', 'peft_type', 'peft_version', 'revision', 'task_type',
+    'inference_mode', 'megatron_config', 'megatron_core', 'loftq_config', 'eva_config', 'corda_config',
     'lora_ga_config', 'runtime_config')
 # other values of init_lora_weights measure data first
 STARTS = ('gaussian', 'pissa', 'olora', 'orthogonal')
@@ -262,7 +260,7 @@ STARTS = ('gaussian', 'pissa', 'olora', 'orthogonal')
 def check_lora_values(
     options # Settings of an adapter
 ):
-    "Raise `ConfigError` for the first argument of `peft.LoraConfig` of a wrong kind or outside its limits."
+    "Raise `ConfigError` for a value that does not fit its argument of `peft.LoraConfig`."
     from peft import LoraConfig
     kinds = get_type_hints(LoraConfig) | dict(lora_alpha=float) # peft takes any number
     for name,value in options.items():
@@ -279,7 +277,7 @@ def check_lora_values(
     check_number('lora_dropout', options.get('lora_dropout', 0), KINDS[float], least=0, most=.99)
 
 def check_lora(config):
-    "Raise `ConfigError` unless the adapter can be made and fits the model, if the model is on this machine."
+    "Raise `ConfigError` unless the adapter can be made and fits the model. Skips models on the hub."
     adapter = lora_config(config)
     try:
         check_lora_values(config.lora)
@@ -324,23 +322,24 @@ CHOICES = dict(
     scale_rewards=('group', 'batch', 'none', True, False),
     vllm_mode=('colocate', 'server'),
     torch_compile_mode=('default', 'lite', 'reduce-overhead', 'max-autotune-no-cudagraphs',
-    'max-autotune'),
+        'max-autotune'),
     debug=('', 'underflow_overflow', 'tpu_metrics_debug'),
     include_num_input_tokens_seen=(True, False, 'all', 'non_padding', 'no'),
     vllm_model_impl=('vllm', 'transformers', 'auto'),
-    vllm_importance_sampling_mode=('token_mask', 'token_truncate', 'sequence_mask',
-    'sequence_truncate'))
+    vllm_importance_sampling_mode=('token_mask', 'token_truncate', 'sequence_mask', 'sequence_truncate'),
+)
 _AT_LEAST_1 = '''num_iterations per_device_eval_batch_size save_total_limit torch_empty_cache_steps
-    eval_accumulation_steps ref_model_sync_steps num_generations_eval vllm_tensor_parallel_size vllm_max_model_length
-    ddp_timeout ddp_bucket_cap_mb dataloader_prefetch_factor vllm_server_port vllm_group_port pad_to_multiple_of'''
-_AT_MOST_1 = '''top_p min_p vllm_gpu_memory_utilization top_entropy_quantile ref_model_mixup_alpha adam_beta1
-    adam_beta2'''
-LEAST = dict.fromkeys(_AT_LEAST_1.split(), 1) | dict(adam_epsilon=1e-20, sapo_temperature_neg=1e-6,
-    sapo_temperature_pos=1e-6, top_p=1e-6, repetition_penalty=1e-3,
-    vllm_gpu_memory_utilization=1e-3) # others: 0
-MOST_OF = dict.fromkeys(_AT_MOST_1.split(), 1) | dict(vllm_server_port=65535, vllm_group_port=65535,
-    repetition_penalty=1000, pad_to_multiple_of=1024, num_iterations=1000,
-    dataloader_num_workers=256) # others: 10**9
+    eval_accumulation_steps ref_model_sync_steps num_generations_eval vllm_tensor_parallel_size
+    vllm_max_model_length ddp_timeout ddp_bucket_cap_mb dataloader_prefetch_factor vllm_server_port
+    vllm_group_port pad_to_multiple_of'''
+_AT_MOST_1 = '''top_p min_p vllm_gpu_memory_utilization top_entropy_quantile ref_model_mixup_alpha
+    adam_beta1 adam_beta2'''
+LEAST = dict.fromkeys(_AT_LEAST_1.split(), 1) # others: 0
+LEAST |= dict(adam_epsilon=1e-20, sapo_temperature_neg=1e-6, sapo_temperature_pos=1e-6, top_p=1e-6,
+    repetition_penalty=1e-3, vllm_gpu_memory_utilization=1e-3)
+MOST_OF = dict.fromkeys(_AT_MOST_1.split(), 1) # others: 10**9
+MOST_OF |= dict(vllm_server_port=65535, vllm_group_port=65535, repetition_penalty=1000,
+    pad_to_multiple_of=1024, num_iterations=1000, dataloader_num_workers=256)
 RECOMPUTED = ('gradient_checkpointing_kwargs', 'activation_checkpointing_kwargs')
 # of torch.utils.checkpoint
 CHECKPOINT_OPTIONS = ('use_reentrant', 'preserve_rng_state', 'early_stop', 'debug')
@@ -369,8 +368,7 @@ def check_option(
 # argument -> package
 PACKAGES = dict(use_vllm='vllm', use_liger_kernel='liger_kernel', deepspeed='deepspeed')
 # settings of generation that the study sets
-SAMPLED = ('max_new_tokens', 'max_length', 'do_sample', 'temperature', 'num_beams',
-    'num_return_sequences',
+SAMPLED = ('max_new_tokens', 'max_length', 'do_sample', 'temperature', 'num_beams', 'num_return_sequences',
     'return_dict_in_generate')
 
 def check_machine(
@@ -419,12 +417,11 @@ def make_arguments(
     from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
     from mora.study.run import trainer_arguments
     from mora.trainer import MultiObjectiveConfig
-    told = trainer_arguments(config, SimpleNamespace(max_completion_length=1), set())
+    arguments = trainer_arguments(config, SimpleNamespace(max_completion_length=1), set())
     if not here:
-        told |= dict(use_cpu=True, bf16=False, fp16=False, tf32=None, report_to='none',
-            deepspeed=None)
+        arguments |= dict(use_cpu=True, bf16=False, fp16=False, tf32=None, report_to='none', deepspeed=None)
     with tempfile.TemporaryDirectory() as out, patch.dict(os.environ):
-        args = MultiObjectiveConfig(output_dir=out, **told)
+        args = MultiObjectiveConfig(output_dir=out, **arguments)
     check_generation(config.trainer_options)
     # these need the model
     if not here or any(name in args.optim for name in ('galore', 'apollo', 'lomo')):
@@ -439,8 +436,8 @@ def make_arguments(
     known = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[args.lr_scheduler_type]).parameters
     for name in args.lr_scheduler_kwargs or {}:
         one_of('lr_scheduler_kwargs', name, list(known))
-    get_scheduler(args.lr_scheduler_type, optimizer, args.get_warmup_steps(config.max_steps),
-        config.max_steps,
+    warmup = args.get_warmup_steps(config.max_steps)
+    get_scheduler(args.lr_scheduler_type, optimizer, warmup, config.max_steps,
         scheduler_specific_kwargs=args.lr_scheduler_kwargs)
 
 def check_options(
@@ -454,7 +451,8 @@ def check_options(
     if options.get('sync_ref_model') and not config.beta:
         raise ConfigError('sync_ref_model', True,
             'false where beta is 0: there is no reference model')
-    if here: check_machine(options)
+    if here:
+        check_machine(options)
 
     def with_options(chosen):
         with silent():
@@ -507,6 +505,9 @@ def check_config(
     except Exception as error:
         expected = f'options that {config.weighting} takes ({reason(error)})'
         raise ConfigError('weighting_options', config.weighting_options, expected) from None
-    if config.trainer_options: check_options(config, trainer_options(config.trainer_options), here)
-    if config.lora: check_lora(config)
-    if weighting.gradients.layers: check_layers(config, weighting.gradients.layers)
+    if config.trainer_options:
+        check_options(config, trainer_options(config.trainer_options), here)
+    if config.lora:
+        check_lora(config)
+    if weighting.gradients.layers:
+        check_layers(config, weighting.gradients.layers)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 import yaml
-from ..errors import ConfigError, closest_name, in_one_line
+from ..errors import ConfigError, closest_name, first_line, in_one_line
 _all_ = ['ExperimentConfig', 'make_config', 'read_recipe'] # public names
 
 # %% ../../nbs/study/38_settings.ipynb #87979c91
@@ -29,6 +29,7 @@ WHOLE = re.compile(r'[-+]?[0-9][0-9_]*$|0x[0-9a-fA-F]+$|0o[0-7]+$')
 DECIMAL = re.compile(
     r'[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$')
 TAG = 'tag:yaml.org,2002:'
+REPLACED = (f'{TAG}int', f'{TAG}float', f'{TAG}timestamp') # numbers of YAML 1.1, and dates
 
 def refuse_node(
     node,       # Node of the document
@@ -38,33 +39,34 @@ def refuse_node(
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 class Loader(yaml.SafeLoader):
-    "`SafeLoader` with the numbers of YAML 1.2. Refuses repeated keys, keys that are not text, and alias bombs."
+    "`SafeLoader` with the numbers of YAML 1.2. Refuses repeated keys and alias bombs."
     depth = 0
-    yaml_implicit_resolvers = {first: [(tag, pattern) for tag,pattern in pairs
-        if tag.removeprefix(TAG) not in ('int', 'float', 'timestamp')]
-                               for first,pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 
     def get_single_node(self):
         node = super().get_single_node()
-        if node is not None: self.check_size(node, {})
+        if node is not None:
+            self.check_size(node, {})
         return node
 
     def compose_node(self, parent, index):
         self.depth += 1
-        if self.depth>DEEPEST: refuse_node(self.peek_event(), f'more than {DEEPEST} levels')
+        if self.depth>DEEPEST:
+            refuse_node(self.peek_event(), f'more than {DEEPEST} levels')
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
     def compose_mapping_node(self, anchor):
-        node,found = super().compose_mapping_node(anchor),set()
+        node = super().compose_mapping_node(anchor)
+        found = set()
         for key,_ in node.value:
-            if key.tag==f'{TAG}null' and not key.value: refuse_node(key, 'a key is missing')
+            if key.tag==f'{TAG}null' and not key.value:
+                refuse_node(key, 'a key is missing')
             if key.tag not in (f'{TAG}str', f'{TAG}merge'):
-                what = (repr(key.value) if isinstance(key, yaml.ScalarNode)
-                    else 'a list or a mapping')
+                what = repr(key.value) if isinstance(key, yaml.ScalarNode) else 'a list or a mapping'
                 refuse_node(key, f'a key is {what}, not a text')
-            if key.value in found: refuse_node(key, f'the key {key.value!r} occurs twice')
+            if key.value in found:
+                refuse_node(key, f'the key {key.value!r} occurs twice')
             found.add(key.value)
         return node
 
@@ -73,24 +75,28 @@ class Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode): return 1+len(node.value),1
         if id(node) not in known:
             known[id(node)] = None
-            inner = node.value if isinstance(node, yaml.SequenceNode) else [part
-                for pair in node.value
-                for part in pair]
+            inner = node.value
+            if isinstance(node, yaml.MappingNode):
+                inner = [part for pair in node.value for part in pair]
             parts = [self.check_size(part, known) for part in inner]
-            size,levels = 1+sum(size for size,_ in parts),1+max((levels for _,levels in parts),
-                default=0)
+            size = 1 + sum(size for size,_ in parts)
+            levels = 1 + max((levels for _,levels in parts), default=0)
             if size>MOST_SIZE:
-                refuse_node(node,
-                    f'more than {MOST_SIZE:,} characters, once its aliases are followed')
-            if levels>DEEPEST: refuse_node(node, f'more than {DEEPEST} levels')
+                refuse_node(node, f'more than {MOST_SIZE:,} characters, once its aliases are followed')
+            if levels>DEEPEST:
+                refuse_node(node, f'more than {DEEPEST} levels')
             known[id(node)] = size,levels
-        if known[id(node)] is None: refuse_node(node, 'an alias stands for what it is a part of')
+        if known[id(node)] is None:
+            refuse_node(node, 'an alias stands for a list or mapping that contains it')
         return known[id(node)]
 
     def construct_whole(self, node):
         text = self.construct_scalar(node).replace('_', '')
         return int(text, 0) if text[:2] in ('0x', '0o') else int(text)
 
+Loader.yaml_implicit_resolvers = {}
+for first,pairs in yaml.SafeLoader.yaml_implicit_resolvers.items():
+    Loader.yaml_implicit_resolvers[first] = [pair for pair in pairs if pair[0] not in REPLACED]
 Loader.add_implicit_resolver(f'{TAG}int', WHOLE, list('-+0123456789'))
 Loader.add_implicit_resolver(f'{TAG}float', DECIMAL, list('-+.0123456789'))
 Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
@@ -99,10 +105,10 @@ Loader.add_constructor(f'{TAG}int', Loader.construct_whole)
 def why_not_yaml(error)->str:
     "Return the problem of a document and its line."
     if isinstance(error, RecursionError): return f'more than {DEEPEST} levels'
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return str(error).strip().split('\n')[0] or type(error).__name__
+    if not isinstance(error, yaml.MarkedYAMLError): return first_line(error)
     mark = error.problem_mark or error.context_mark
-    return (f'line {mark.line+1}: ' if mark else '') + in_one_line(error.problem or error.context)
+    line = f'line {mark.line+1}: ' if mark else ''
+    return line + in_one_line(error.problem or error.context)
 
 def parse_yaml(
     field, # Name for the error
@@ -110,13 +116,16 @@ def parse_yaml(
     value, # Value to show in the error: the text or the path of its file
 ):
     "Parse a YAML document. Raises `ConfigError`."
+    loader = None
     try:
         loader = Loader(text)
-        try: return loader.get_single_data()
-        finally: loader.dispose()
+        return loader.get_single_data()
     except Exception as error: # from the parser, or from a value that does not fit its tag
-        raise ConfigError(field, value, f'a YAML file ({why_not_yaml(error)})' if value!=text
-            else f'YAML ({why_not_yaml(error)})') from None
+        kind = 'YAML' if value==text else 'a YAML file'
+        raise ConfigError(field, value, f'{kind} ({why_not_yaml(error)})') from None
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 def read_text(
     field, # Name for the error
@@ -125,14 +134,17 @@ def read_text(
     "Read a UTF-8 text file. Raises `ConfigError`."
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode): raise ValueError('a pipe, which may never end')
-        with open(path, 'rb') as file: data = file.read(MOST_BYTES+1)
+        with open(path, 'rb') as file:
+            data = file.read(MOST_BYTES+1)
         if len(data)>MOST_BYTES: raise ValueError(f'more than {MOST_BYTES:,} bytes')
         return data.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         line = data[:error.start].count(b'\n') + 1
         why = f'line {line} is not UTF-8 text: byte 0x{data[error.start]:02x}'
-    except OSError as error: why = error.strerror
-    except ValueError as error: why = str(error)
+    except OSError as error:
+        why = error.strerror
+    except ValueError as error:
+        why = str(error)
     raise ConfigError(field, str(path), f'a YAML file ({why})')
 
 def read_yaml(
@@ -140,24 +152,26 @@ def read_yaml(
     path,  # Path of a file
 )->dict:   # Text -> value
     "Read the mapping in a YAML file. Raises `ConfigError`."
-    said = parse_yaml(field, read_text(field, path), str(path))
-    if said is None: raise ConfigError(field, None, f'a mapping of settings; {path} is empty')
-    if not isinstance(said, dict):
-        raise ConfigError(field, said, f'a mapping of settings in {path}')
-    return said
+    values = parse_yaml(field, read_text(field, path), str(path))
+    if values is None:
+        raise ConfigError(field, None, f'a mapping of settings; {path} is empty')
+    if not isinstance(values, dict):
+        raise ConfigError(field, values, f'a mapping of settings in {path}')
+    return values
 
 def read_json(
     file # JSON
 )->dict: # Empty if the file is not a whole JSON object
     "Read a JSON object from a file."
-    try: said = json.loads(Path(file).read_text())
-    except (OSError, ValueError): return {}
-    return said if isinstance(said, dict) else {}
+    try:
+        values = json.loads(Path(file).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 # %% ../../nbs/study/38_settings.ipynb #33c1d354
 KINDS = {int:'a whole number', float:'a number', str:'text', dict:'a mapping {name: value}',
-    list:'a list',
-    type(None):'none', bool:'true or false'}
+    list:'a list', type(None):'none', bool:'true or false'}
 
 def cast(
     name:str, # Name of the setting, for the error
@@ -168,11 +182,11 @@ def cast(
     kinds = kind if isinstance(kind, tuple) else get_args(kind) or (kind,)
     if type(value) in kinds: return value
     if list in kinds and isinstance(value, (tuple, set)): return list(value)
-    for k in (int, float):
-        if k in kinds and not isinstance(value, bool):
-            with contextlib.suppress(TypeError, ValueError, OverflowError):
-                number = k(value) if isinstance(value, str) else k(float(value))
-                if k is float or float(value)==number: return number
+    for number_type in (int, float):
+        if number_type not in kinds or isinstance(value, bool): continue
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = number_type(value if isinstance(value, str) else float(value))
+            if number_type is float or float(value)==number: return number
     raise ConfigError(name, value, ' or '.join(KINDS.get(k, k.__name__) for k in kinds))
 
 # %% ../../nbs/study/38_settings.ipynb #b4ad877b
@@ -245,12 +259,16 @@ class ExperimentConfig:
     trainer_options:dict = setting({}, 'further arguments of MultiObjectiveConfig, e.g. {use_vllm: true}')
 
     def __post_init__(self):
-        for f in fields(self): setattr(self, f.name, cast(f.name, getattr(self, f.name), f.type))
+        for f in fields(self):
+            setattr(self, f.name, cast(f.name, getattr(self, f.name), f.type))
         if isinstance(self.preset, list):
             self.preset = [cast('preset', w, float) for w in self.preset]
 
     @property
-    def name(self)->str: return run_name(self)
+    def name(self)->str:
+        "Name of the run."
+        return run_name(self)
+
     def validate(self,
         here:bool=True, # Also check the packages and the GPU of this machine
     ):
@@ -260,10 +278,14 @@ class ExperimentConfig:
         return self
 
 # %% ../../nbs/study/38_settings.ipynb #484099cc
-OLD_NAMES = dict(steps='max_steps', lr_scheduler='lr_scheduler_type', validation_every='eval_steps',
+OLD_NAMES = dict(
+    steps='max_steps',
+    lr_scheduler='lr_scheduler_type',
+    validation_every='eval_steps',
     test_every='test_steps',
-    checkpoint_every='save_steps', prompts='per_device_train_batch_size',
-    minibatches='steps_per_generation')
+    checkpoint_every='save_steps',
+    prompts='per_device_train_batch_size (in completions: prompts x num_generations)',
+    minibatches='steps_per_generation (minibatches x gradient_accumulation_steps)')
 
 def setting_name(
     name:str,   # Name that the user wrote
@@ -271,50 +293,46 @@ def setting_name(
     value=None, # Value of the setting, for the error
 ): # `name` itself
     "Return `name` if it is a setting. Raises `ConfigError` with its new name or the closest one."
-    if name in OLD_NAMES and name not in names and OLD_NAMES[name] in names:
+    if name in OLD_NAMES:
         raise ConfigError(name, value, f'{OLD_NAMES[name]}, the name of this setting now')
     return closest_name(name, names, value)
 
 # %% ../../nbs/study/38_settings.ipynb #752bb17b
-def _refused(names, why): return dict.fromkeys(names.split(), f'nothing here: {why}')
+def _refused(names, why):
+    return dict.fromkeys(names.split(), f'nothing here: {why}')
 
-REFUSED = { # argument of TRL -> what is expected instead
+REFUSED = { # argument of TRL -> text after "expected"
     **_refused('output_dir', 'the option --out is the folder of a run'),
     **_refused('num_train_epochs', 'max_steps ends a run'),
     **_refused('eval_strategy', 'eval_steps and test_steps say when a run is evaluated'),
-    **_refused('generation_batch_size',
-    'per_device_train_batch_size and steps_per_generation say it'),
+    **_refused('generation_batch_size', 'per_device_train_batch_size and steps_per_generation say it'),
     **_refused('reward_weights', 'the setting preset'),
     **_refused('data_seed', 'the setting seed'),
     **_refused('logging_steps logging_strategy', 'every step is logged'),
     **_refused('eval_on_start eval_delay', 'every run is measured before its first step'),
     **_refused('save_strategy save_only_model save_on_each_node',
-    'whole checkpoints every save_steps steps are what a killed run goes on from'),
+        'whole checkpoints every save_steps steps let a killed run resume'),
     **_refused('load_best_model_at_end metric_for_best_model greater_is_better',
-    'several objectives have no single best checkpoint'),
+        'several objectives have no single best checkpoint'),
     **_refused('resume_from_checkpoint', 'the same command resumes a killed run'),
     **_refused('ignore_data_skip restore_callback_states_from_checkpoint',
-    'a run that goes on would differ from one that was not killed'),
+        'a resumed run would differ from an uninterrupted one'),
     **_refused('push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push '
-        'hub_revision log_completions_hub_repo',
-               'nothing is uploaded while a run trains; upload its folder afterwards'),
-    **_refused('do_train do_eval do_predict local_rank',
-    'it is the command and the launcher that say so'),
-    **_refused('enable_jit_checkpoint',
-    'SIGTERM stops a run, and the same command goes on from its last checkpoint'),
+        'hub_revision log_completions_hub_repo', 'a run uploads nothing; upload its folder afterwards'),
+    **_refused('do_train do_eval do_predict local_rank', 'the command and the launcher set it'),
+    **_refused('enable_jit_checkpoint', 'SIGTERM stops a run, and the same command resumes it'),
     **_refused('dataloader_drop_last', 'evaluations would leave prompts out'),
-    **_refused('neftune_noise_alpha',
-    'the noise would fall on the completions that a policy writes as well'),
-    **_refused('label_smoothing_factor label_names include_for_metrics batch_eval_metrics length_column_name',
-    'completions have no labels'),
+    **_refused('neftune_noise_alpha', 'the noise would also change sampled completions'),
+    **_refused('label_smoothing_factor label_names include_for_metrics batch_eval_metrics '
+        'length_column_name', 'completions have no labels'),
     **_refused('remove_unused_columns', 'rewards read the columns of the data set'),
     **_refused('multi_objective_aggregation',
-    'a weighting aggregates; normalize_then_sum is weighting: gdpo'),
+        'a weighting aggregates; normalize_then_sum is weighting: gdpo'),
     **_refused('auto_find_batch_size',
-    'it would change the batch; per_device_train_batch_size says what fits'),
+        'it would change the batch; per_device_train_batch_size sets it'),
     **_refused('parallelism_config', 'it is not a plain value; the launcher divides the work'),
-    'trust_remote_code': 'the flag --trust-remote-code of mora train: no file decides that a model '
-        'may run code of its own',
+    'trust_remote_code': 'the flag --trust-remote-code of mora train: '
+        'a file cannot allow a model to run its own code',
 }
 
 # %% ../../nbs/study/38_settings.ipynb #7a12d0c7
@@ -322,6 +340,7 @@ REFUSED = { # argument of TRL -> what is expected instead
 FILES = ('accelerator_config', 'deepspeed', 'fsdp_config')
 
 def union_of(hint)->tuple:
+    "Return the members of a union of types, or the type itself."
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 def plain_kinds(
@@ -332,12 +351,17 @@ def plain_kinds(
     kinds = []
     for kind in union_of(hint):
         origin = get_origin(kind) or kind # list of list[str]
-        if origin is Literal: kinds += [type(value) for value in get_args(kind)]
-        else: kinds.append(str if isinstance(origin, type) and issubclass(origin, Enum) else origin)
-    if name=='scale_rewards': kinds.append(bool)
+        if origin is Literal:
+            kinds += [type(value) for value in get_args(kind)]
+        elif isinstance(origin, type) and issubclass(origin, Enum):
+            kinds.append(str)
+        else:
+            kinds.append(origin)
+    if name=='scale_rewards':
+        kinds.append(bool)
     as_text = name in FILES or dict not in kinds # for other arguments TRL parses text as JSON
-    return tuple(kind for kind in dict.fromkeys(kinds) if kind in KINDS
-        and (as_text or kind is not str))
+    allowed = [kind for kind in KINDS if as_text or kind is not str]
+    return tuple(kind for kind in dict.fromkeys(kinds) if kind in allowed)
 
 def fit(
     name,  # Name of an argument
@@ -354,14 +378,15 @@ def fit(
 def trainer_options(
     options:dict, # Name -> value from a file or the command line
 )->dict: # Name -> converted value
-    "Return arguments of `MultiObjectiveConfig`. Raises `ConfigError` for an unknown, refused or ill-typed one."
+    "Convert arguments of `MultiObjectiveConfig`. Raises `ConfigError` for unknown or refused ones."
     if not options: return {}
     from mora.trainer import MultiObjectiveConfig
-    kinds,ours = get_type_hints(MultiObjectiveConfig),[f.name for f in fields(ExperimentConfig)]
+    kinds = get_type_hints(MultiObjectiveConfig)
+    ours = [f.name for f in fields(ExperimentConfig)]
+    theirs = [f.name for f in fields(MultiObjectiveConfig) if f.init]
     fitted = {}
     for name,value in options.items():
-        setting_name(name, [*ours, *(f.name for f in fields(MultiObjectiveConfig) if f.init)],
-            value)
+        setting_name(name, ours+theirs, value)
         if name in ours:
             raise ConfigError(name, value, f'the setting {name} instead, beside trainer_options')
         if name in REFUSED:
@@ -375,8 +400,7 @@ def refuse_remote_code(
     "Raise `ConfigError` if a model would run its own code."
     start = options.get('model_init_kwargs')
     if isinstance(start, dict) and start.get('trust_remote_code', False) is not False:
-        raise ConfigError('trust_remote_code', start['trust_remote_code'],
-            REFUSED['trust_remote_code'])
+        raise ConfigError('trust_remote_code', start['trust_remote_code'], REFUSED['trust_remote_code'])
 
 # %% ../../nbs/study/38_settings.ipynb #e0b39866
 def read_recipe(
@@ -388,24 +412,23 @@ def read_recipe(
 def make_config(
     values:dict, # Settings by name
 )->ExperimentConfig:
-    "Make a configuration. Arguments of `MultiObjectiveConfig` go to `trainer_options`. Unknown names are refused."
-    ours = [f.name for f in fields(ExperimentConfig)]
-    further = {k: v for k,v in values.items() if k not in ours}
-    options = cast('trainer_options', values.get('trainer_options', {}), dict) | further
-    if not options: return ExperimentConfig(**values)
+    "Make a configuration. Arguments of `MultiObjectiveConfig` go to `trainer_options`."
+    names = [f.name for f in fields(ExperimentConfig)]
+    own = {k: v for k,v in values.items() if k in names}
+    further = {k: v for k,v in values.items() if k not in names}
+    options = cast('trainer_options', own.pop('trainer_options', {}), dict) | further
     options = trainer_options(options)
     refuse_remote_code(options)
-    return ExperimentConfig(**{k: v for k,v in values.items() if k in ours}
-        | dict(trainer_options=options))
+    return ExperimentConfig(**own, trainer_options=options)
 
 # %% ../../nbs/study/38_settings.ipynb #4925a534
 def preset_name(
     preset # Name, list of weights, or the value of another setting
 )->str:
     "Return a value as text for a file name. A list of weights becomes its numbers."
-    if isinstance(preset, list): return '_'.join(f'{w:g}' if isinstance(w, float) else str(w) for w in preset)
+    if isinstance(preset, list): return '_'.join(map(preset_name, preset))
     if isinstance(preset, dict): return '_'.join(f'{k}_{preset_name(v)}' for k,v in preset.items()) or 'none'
-    return preset if isinstance(preset, str) else f'{preset:g}' if isinstance(preset, float) else str(preset)
+    return f'{preset:g}' if isinstance(preset, float) else str(preset)
 
 # bytes of the name of a run. Most file systems allow 255
 LONGEST_NAME = 120
@@ -434,9 +457,11 @@ def run_name(
 )->str: # E.g. "grpo-hypervolume-balanced-s3"
     "Return a readable name of a run that is a valid file name."
     usual = ExperimentConfig()
-    unusual = [source_name(v) for v,u in [(config.task, usual.task), (config.model, usual.model)]
-        if v and v!=u]
-    parts = [*unusual, config.algorithm, config.label or config.weighting,
-        preset_name(config.preset),
-        f's{config.seed}']
+    parts = []
+    for name in ('task', 'model'):
+        value = getattr(config, name)
+        if value and value!=getattr(usual, name):
+            parts.append(source_name(value))
+    method = config.label or config.weighting
+    parts += [config.algorithm, method, preset_name(config.preset), f's{config.seed}']
     return slug('-'.join(map(slug, parts)))
