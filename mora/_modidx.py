@@ -499,7 +499,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mora.study.pages._listed': ('study/pages.html#_listed', 'mora/study/pages.py'),
                                   'mora.study.pages._markdown': ('study/pages.html#_markdown', 'mora/study/pages.py'),
                                   'mora.study.pages._may_stay': ('study/pages.html#_may_stay', 'mora/study/pages.py'),
-                                  'mora.study.pages._tested': ('study/pages.html#_tested', 'mora/study/pages.py'),
                                   'mora.study.pages.answer': ('study/pages.html#answer', 'mora/study/pages.py'),
                                   'mora.study.pages.check_study': ('study/pages.html#check_study', 'mora/study/pages.py'),
                                   'mora.study.pages.clean_html': ('study/pages.html#clean_html', 'mora/study/pages.py'),

@@ -15,8 +15,8 @@ _PUBLIC = dict(
     policies='load_policy',
     settings='ExperimentConfig make_config',
     run='Run run_experiment load_run',
-    grid='read_grid run_study gather',
-    results='load_results',
+    grid='read_grid run_study',
+    results='Results load_results gather',
     pages='make_report')
 __getattr__,__dir__,__all__ = lazy_names('mora.study', _PUBLIC, lambda module: 'study')
 
@@ -26,6 +26,6 @@ if TYPE_CHECKING:
     from mora.study.policies import load_policy
     from mora.study.settings import ExperimentConfig, make_config
     from mora.study.run import Run, run_experiment, load_run
-    from mora.study.grid import read_grid, run_study, gather
-    from mora.study.results import load_results
+    from mora.study.grid import read_grid, run_study
+    from mora.study.results import Results, load_results, gather
     from mora.study.pages import make_report

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from scipy import stats
 from .analysis import BY_PRESET, MIN_SEEDS, bootstrap_interval, choose
 from .analysis import hypervolume_table, improvement, mark_front, seed_table
-from .results import demo_results, study_objectives, vectors, with_method
+from .results import Results, demo_results, make_results, pool, study_objectives, vectors
 from ..errors import ConfigError
 from ..pareto import hypervolume, maximised, normalise
 from ..figure_style import in_words
@@ -23,20 +23,20 @@ _all_ = ['claim_pairs', 'claims_table'] # public names
 def demo_grid(
     seeds=10,                                                           # Of each setting
     algorithms=('grpo', 'rloo', 'reinforce', 'reinforce_plus_plus'),
-)->pd.DataFrame: # Tidy results
-    "A synthetic `paper` grid: for examples and tests only."
-    pool,out = demo_results(seeds=2*seeds*len(algorithms)),[]
+)->Results:
+    "Make a synthetic `paper` grid, for examples and tests only."
+    many,parts = demo_results(seeds=2*seeds*len(algorithms)),[]
     labels = {'hypervolume':'hypervolume-effective', 'gradient':'gradient-anchor'}
     for i,(algorithm,again) in enumerate((a, again) for a in algorithms for again in (False, True)):
-        block = pool[pool['seed']//seeds==i].assign(algorithm=algorithm,
-            seed=lambda t: t['seed']%seeds)
-        if again:
-            block = block[block['weighting'].isin(labels)].assign(
-                label=lambda t: t['weighting'].map(labels))
-        names = block['label'].fillna(block['weighting']) if again else block['weighting']
-        out.append(block.assign(run=f'{algorithm}-' + names + '-' + block['preset'] + '-s'
-            + block['seed'].astype(str)))
-    return pd.concat(out, ignore_index=True)
+        block = many.where(many.runs['seed']//seeds==i)
+        if again: block = block.where(block.runs['weighting'].isin(labels))
+        runs = block.runs.assign(algorithm=algorithm, seed=block.runs['seed']%seeds)
+        if again: runs['label'] = runs['weighting'].map(labels)
+        names = algorithm + '-' + runs['label'].fillna(runs['weighting']) + '-' + runs['preset']
+        names += '-s' + runs['seed'].astype(str)
+        metrics = block.metrics.assign(run=block.metrics['run'].map(dict(zip(runs['run'], names, strict=True))))
+        parts.append(make_results(runs.assign(run=names).drop(columns='method'), metrics))
+    return pool(*parts)
 
 # %% ../../nbs/study/53_claims.ipynb #21aed360
 MEASURES = { # name: words, sign that makes more better, format of a difference
@@ -55,7 +55,7 @@ def _volumes(points, objectives, reference):
         for p in normalise(points[[o.name for o in objectives]], objectives)])
 
 def run_scores(
-    results,    # Tidy results
+    results,    # `Results`
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
 )->pd.DataFrame: # One row per run: run, algorithm, method, preset, seed, then measures in their own direction
@@ -153,15 +153,15 @@ def pair_values(
 LEARNT,RATES_PRESET = .9,'accuracy-focused'
 
 def weight_moves(
-    results,    # Tidy results
+    results,    # `Results`
     objectives, # K objectives
 )->pd.DataFrame: # Columns run, algorithm, method, preset, seed, one per objective: last weight minus first
-    "How far a run has moved each weight."
+    "Return how far each run has moved each weight."
     from mora.weighting.core import check_weights # only here, as it loads training code
     names = [o.name for o in objectives]
     keys = ['run', 'algorithm', 'method', 'preset', 'seed']
-    rows = with_method(results[(results['split']=='train')
-        & results['name'].isin([f'weights/{n}' for n in names])])
+    rows = results.rows('train')
+    rows = rows[rows['name'].isin([f'weights/{n}' for n in names])]
     last = rows.sort_values('step').groupby([*keys, 'name'],
         sort=False)['value'].last().unstack('name')
     last = last.reindex(columns=[f'weights/{n}' for n in names]).set_axis(names, axis=1)
@@ -207,7 +207,7 @@ def _between(runs, sign, couples, word):
     return pd.concat(tables) if tables else runs.iloc[:0]
 
 def claim_pairs(
-    results,        # Tidy results
+    results,        # `Results`
     reference=None, # Reference point on the normalised scale, shape (K,); the worst corner if None
     best=None,      # Preset of the best fixed weights, from `best_fixed`; its rows are left out if None
 )->pd.DataFrame: # Columns question, method, measure, algorithm, preset, seed, ours, theirs, never
@@ -247,18 +247,17 @@ def _weights(preset):
     except ValueError: return ()
 
 def best_fixed(
-    search,         # Tidy results of fixed weights over the simplex, other seeds
-    results,        # Tidy results of the study
+    search,         # `Results` of fixed weights over the simplex, other seeds
+    results,        # `Results` of the study
     reference=None, # Reference point on the normalised scale, shape (K,)
 ): # Preset of `results` with the best weights of the search; None if it has none
     "The best fixed weights by where their runs end."
     objectives = study_objectives(results)
     reference = np.zeros(len(objectives)) if reference is None else reference
-    runs = hypervolume_table(vectors(search[search['weighting']=='fixed'], objectives), objectives,
-        reference)
+    runs = hypervolume_table(vectors(search.where("weighting=='fixed'"), objectives), objectives, reference)
     ends = seed_table(runs, 'final', BY_PRESET)
     best = _weights(ends.loc[ends['iqm'].idxmax(), 'preset'])
-    fixed = results.loc[with_method(results)['method']=='fixed', 'preset'].unique()
+    fixed = results.runs.loc[results.runs['method']=='fixed', 'preset'].unique()
     return next((p for p in fixed if len(_weights(p))==len(best)
         and np.allclose(_weights(p), best, atol=.005)), None)
 

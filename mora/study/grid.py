@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from ..errors import ConfigError, check_whole, closest_name
 from .checks import has_own_policy
-from .engines import Job, end_kernels, find_engine, prepare, read_notebook, run_jobs, worker_environment
+from .engines import Job, end_kernels, find_engine, prepare, read_notebook
+from .engines import run_jobs, worker_environment
 from .folders import check_same, check_writable
 from .results import gather
 from .run import run_task

@@ -10,11 +10,12 @@ import re
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .results import find_results, load_results, rewarded_objectives
+from .results import SHOWN, declared_objectives, differing_objectives, find_results, load_results
 from .results import study_objectives, vectors
 from ..errors import ConfigError
 from .folders import check_writable, write_whole
-from .grid import TRAIN, failure, read_notebook
+from .engines import failure, read_notebook
+from .grid import TRAIN
 from ..figure_style import in_words
 _all_ = ['make_report', 'make_findings'] # public names
 
@@ -167,22 +168,16 @@ def show_table(
     return HTML(out.rename(columns=heads).to_html(index=False, border=0))
 
 # %% ../../nbs/study/52_pages.ipynb #6687c625
-_SHOWN = ['algorithm', 'method', 'preset', 'seed']
-
 def _listed(names, most=3):
     "The first of `names` as text, and how many more there are."
     names = list(dict.fromkeys(map(str, names)))
     return ', '.join(names[:most]) + (f' and {len(names)-most} more' if len(names)>most else '')
 
-def _tested(results):
-    "The run and step of every checkpoint that was tested."
-    return results.loc[results['split']=='test', ['run', 'step']].drop_duplicates()
-
 def _check_points(points, objectives, results):
     "Raise a `ConfigError` unless a checkpoint after step 0 has a value of every objective."
     if (points['step']>0).any(): return
-    run = results['run'].iloc[0]
-    rows = results[(results['run']==run) & (results['split']=='test') & (results['step']>0)]
+    run = results.runs['run'].iloc[0]
+    rows = results.rows('test').query('run==@run and step>0')
     rows = rows[np.isfinite(rows['value'])]
     lacking = ([o.name for o in objectives if o.name not in set(rows['name'])]
         or ['checkpoint with all of them'])
@@ -190,31 +185,30 @@ def _check_points(points, objectives, results):
     raise ConfigError('results', ', '.join(o.name for o in objectives), expected)
 
 def check_study(
-    results, # Tidy results
+    results, # `Results`
 ):
     "Raise a `ConfigError` unless a report of the results can be drawn."
     objectives = study_objectives(results)
-    for _,part in results.groupby('algorithm', sort=False):
-        points = vectors(part, objectives)
-        _check_points(points, objectives, part)
-        runs = points.drop_duplicates('run')
-        for _,same in runs[runs.duplicated(_SHOWN, keep=False)].groupby(_SHOWN, sort=False):
-            expected = 'one run for each algorithm, method, preset and seed; label other differences'
-            raise ConfigError('results', ', '.join(same['run'].iloc[:2]), expected)
+    for part in results.by_algorithm().values():
+        _check_points(vectors(part, objectives), objectives, part)
+    twice = results.runs[results.runs.duplicated(SHOWN, keep=False)]
+    for _,same in twice.groupby(SHOWN, sort=False):
+        expected = 'one run for each algorithm, method, preset and seed; give the others a label'
+        raise ConfigError('results', ', '.join(same['run'].iloc[:2]), expected)
 
 def left_out(
-    results,    # Tidy results of one algorithm
+    results,    # `Results` of one algorithm
     objectives, # K objectives that are shown
 )->list:
     "Return one sentence for each kind of result that a report does not show."
-    points,checkpoints = vectors(results, objectives),_tested(results)
+    points,checkpoints = vectors(results, objectives),results.rows('test', 'run')[['run', 'step']].drop_duplicates()
     shown = {o.name for o in objectives}
-    never = [n for n in rewarded_objectives(results) if n not in shown]
+    never = [n for n in declared_objectives(results) if n not in shown]
     gone = set(checkpoints['run'])-set(points['run'])
     short = checkpoints[~checkpoints['run'].isin(gone)].merge(points[['run', 'step']], how='left',
         indicator=True)
     short = short.loc[short['_merge']=='left_only', 'run']
-    unfinished,differing = (results.attrs.get(k) or [] for k in ('unfinished', 'differing'))
+    differing = differing_objectives(results)
     out = []
     if never: out.append(
             f'Not shown, for want of a finite value on the test problems: {_listed(never)}.')
@@ -223,7 +217,7 @@ def left_out(
         out.append(f'Runs without a checkpoint that has all objectives: {runs}.')
     if len(short):
         out.append(f'Checkpoints without all objectives: {len(short)}, of {_listed(short)}.')
-    if unfinished: out.append(f'Unfinished runs: {_listed(unfinished)}.')
+    if results.unfinished: out.append(f'Unfinished runs: {_listed(results.unfinished)}.')
     if differing:
         out.append(f'Declared differently, the first declaration is used: {_listed(differing)}.')
     return out
@@ -248,24 +242,22 @@ def execute_notebook(
 
 # %% ../../nbs/study/52_pages.ipynb #3debe14f
 def study_name(
-    source, # data/quick.parquet, runs/quick and runs/quick/results.parquet are all quick
+    source, # Folder, for example data/quick or runs/quick
 )->str:
-    "Return the name of a study in file names."
-    path = Path(source).resolve()
-    if path.name=='results.parquet': return path.parent.name
-    return path.stem if path.suffix=='.parquet' else path.name
+    "Return the name of a study in file names, for example quick."
+    return Path(source).resolve().name
 
 def figure_prefix(
-    results,   # Tidy results of the study
+    results,   # `Results` of the study
     source,    # Where they are from
     algorithm, # One of its algorithms
 )->str:
     "Return how a study's figures are called; the algorithm is named where there are several."
     named = re.sub(r'[^\w.-]', '_', algorithm)
-    return study_name(source) + (f'_{named}' if results['algorithm'].nunique()>1 else '')
+    return study_name(source) + (f'_{named}' if results.runs['algorithm'].nunique()>1 else '')
 
 def make_report(
-    source,            # Tidy parquet file, or the folder of a study's runs
+    source,            # Folder of results or of runs, as for `load_results`
     figures='figures', # Folder for the figures and the page
     progress=False,    # Show a bar
 )->Path:

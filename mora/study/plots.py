@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib import ticker
 from .analysis import BASE, BY_PRESET, MIN_SEEDS, hypervolume_table, hypervolumes
 from .analysis import initial_point, iqm, mark_front, seed_table
-from .results import METHODS, study_objectives, vectors, with_method
+from .results import METHODS, study_objectives, vectors
 from ..figure_style import COLUMN, OBJECTIVE_LOOKS, PAGE, STYLE, axis_label, in_words
 from ..figure_style import objective_pairs, paper_style, set_axis
 from ..pareto import maximised
@@ -356,21 +356,22 @@ def _share_rows(fig, axes, columns):
 
 # %% ../../nbs/study/51_plots.ipynb #679f060d
 def train_rows(
-    results, # Tidy results
+    results, # `Results`
     name,    # Name of a train metric
-)->pd.DataFrame: # With the column `method`
-    "Rows of one train metric."
-    return with_method(results[(results['split']=='train') & (results['name']==name)])
+)->pd.DataFrame: # With columns of the runs, see `SHOWN`
+    "Return the rows of one train metric."
+    rows = results.rows('train')
+    return rows[rows['name']==name]
 
 def train_rewards(
-    results,    # Tidy results
+    results,    # `Results`
     objectives, # K objectives
     columns=3,  # Panels side by side
     smooth=5,   # Steps the bold line averages
 ): # The Figure
     "Mean batch reward of each objective, one row an objective, one column a preset."
-    presets,styles = list(results['preset'].unique()),method_styles(
-        with_method(results)['method'].unique())
+    presets = list(results.runs['preset'].unique())
+    styles = method_styles(results.runs['method'].unique())
     fig,axes = _grid(len(objectives), len(presets), columns, 1.55)
     for row,o in zip(axes, objectives, strict=True):
         rows = train_rows(results, f'rewards/{o.name}/mean')
@@ -384,7 +385,7 @@ def train_rewards(
 
 # %% ../../nbs/study/51_plots.ipynb #d7572bf9
 def hypervolume_curves(
-    results,    # Tidy results
+    results,    # `Results`
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
     columns=3,  # Panels side by side
@@ -477,14 +478,14 @@ _PARTS = {'weights':'Weight', 'influence':'Influence (inner product\nwith all gr
     'conflict':'Cosine of two gradients\n← conflict'}
 
 def weights_and_gradients(
-    results,    # Tidy results
+    results,    # `Results`
     objectives, # K objectives
     columns=3,  # Panels side by side
     smooth=5,   # Steps the bold lines of influences and cosines average
 ): # The Figure; None if no run moved its weights or measured gradients
     "Weights, influences and cosines over training, one row a method and preset."
     words = metric_names(objectives)
-    train = with_method(results[results['split']=='train'])
+    train = results.rows('train')
     rows = {part:train[train['name'].isin(list(w))] for part,w in words.items()}
     rows['weights'] = _moving(rows['weights'])
     rows = {part:r for part,r in rows.items() if len(r)}
@@ -563,7 +564,7 @@ def _panel(draw, *args):
     return ax.figure
 
 def study_figures(
-    results,    # Tidy results of one algorithm
+    results,    # `Results` of one algorithm
     objectives, # K objectives
     reference,  # Reference point of hypervolumes on the normalised scale, shape (K,)
 )->dict: # name -> function(columns) -> Figure, or None where there is nothing to show

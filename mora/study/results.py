@@ -8,7 +8,7 @@ __all__ = ['Results', 'load_results', 'gather', 'pool', 'demo_results', 'study_o
 # %% ../../nbs/study/50_results.ipynb #6f9aacfd
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -34,9 +34,10 @@ class Results:
     def where(self,
         chosen, # Mask of the rows of `runs`, or a query such as "seed<3"
     )->'Results':
-        "Return the results of some runs."
+        "Return the results of some runs. Their methods are named anew, by what differs among them."
         runs = self.runs.query(chosen) if isinstance(chosen, str) else self.runs[chosen]
-        return replace(self, runs=runs, metrics=self.metrics[self.metrics['run'].isin(runs['run'])])
+        metrics = self.metrics[self.metrics['run'].isin(runs['run'])]
+        return make_results(runs.drop(columns='method'), metrics, self.unfinished)
 
     def rows(self,
         split=None,    # "train", "validation" or "test". None: all
