@@ -201,7 +201,8 @@ def left_out(
     objectives, # K objectives that are shown
 )->list:
     "Return one sentence for each kind of result that a report does not show."
-    points,checkpoints = vectors(results, objectives),results.rows('test', 'run')[['run', 'step']].drop_duplicates()
+    points = vectors(results, objectives)
+    checkpoints = results.rows('test')[['run', 'step']].drop_duplicates()
     shown = {o.name for o in objectives}
     never = [n for n in declared_objectives(results) if n not in shown]
     gone = set(checkpoints['run'])-set(points['run'])
