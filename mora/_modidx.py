@@ -342,8 +342,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'mora.study.claim_tables.forest': ('study/claim_tables.html#forest', 'mora/study/claim_tables.py'),
                                          'mora.study.claim_tables.headline_table': ( 'study/claim_tables.html#headline_table',
                                                                                      'mora/study/claim_tables.py'),
-                                         'mora.study.claim_tables.in_short': ( 'study/claim_tables.html#in_short',
-                                                                               'mora/study/claim_tables.py'),
                                          'mora.study.claim_tables.plain': ('study/claim_tables.html#plain', 'mora/study/claim_tables.py'),
                                          'mora.study.claim_tables.plot_claims': ( 'study/claim_tables.html#plot_claims',
                                                                                   'mora/study/claim_tables.py'),

@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from mora.study.grid import find_grid, grid_configs, read_grid, run_names
+from mora.study.results import load_results
 from mora.study.run import make_trainer, run_task, software, tidy
-from mora.study.grid import find_grid, grid_configs, read_grid
 
 DATA = Path(__file__).parent.parent / "data"
 STEPS = 5
@@ -22,7 +23,7 @@ class _StopEarly(TrainerCallback):
 
 @pytest.mark.parametrize("name", ["grpo-fixed-balanced-s0", "grpo-hypervolume-balanced-s3"])
 def test_a_run_trained_again_gives_the_committed_rows(name, tmp_path):
-    board = pd.read_parquet(DATA / "leaderboard.parquet")
+    board = load_results(DATA / "leaderboard").where(f"run=='{name}'")
     [config] = [c for c in grid_configs(read_grid(find_grid("leaderboard")), 4) if c.name == name]
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -32,12 +33,13 @@ def test_a_run_trained_again_gives_the_committed_rows(name, tmp_path):
         trainer.train()
     finally:
         torch.set_num_threads(threads)
-    old = board[(board.run == name) & (board.step <= STEPS)]
+    old = board.metrics[board.metrics.step <= STEPS]
     both = old.merge(tidy(trainer.state.log_history), on=["step", "split", "name"], how="left",
         suffixes=("", "_again"))
     assert set(both.step) == set(range(STEPS + 1)) and set(both.split) == {"train", "validation", "test"}
-    here = software() | {"threads": config.threads, "cpu": torch.backends.cpu.get_cpu_capability()}
-    if here == board.attrs["made_with"]:
+    here = {f"versions.{package}": version for package, version in software().items()}
+    here |= {"threads": config.threads, "cpu": torch.backends.cpu.get_cpu_capability()}
+    if here == board.runs.iloc[0][[*here]].to_dict():
         assert (both.value == both.value_again).all()  # bit for bit
     else:  # other sums round differently: only greedy answers of the policy that ships are the same, up to a near tie
         start = both[(both.step == 0) & (both.split == "test")].set_index("name")
@@ -45,18 +47,23 @@ def test_a_run_trained_again_gives_the_committed_rows(name, tmp_path):
             conciseness=.5, clarity=.02))).all()
 
 
-def test_committed_runs_are_those_of_the_grid_and_say_what_made_them():
-    board = pd.read_parquet(DATA / "leaderboard.parquet")
-    configs = grid_configs(read_grid(find_grid("leaderboard")), int(board.seed.max()) + 1)
-    assert set(board.run) <= {c.name for c in configs}
-    assert board.attrs["made_with"].keys() == {*software(), "threads", "cpu"}
+@pytest.mark.parametrize("study", sorted(p.name for p in DATA.iterdir() if p.is_dir() and p.name != "policies"))
+def test_committed_runs_are_those_of_their_grid(study):
+    results = load_results(DATA / study)
+    grid = read_grid(find_grid(study))
+    configs = grid_configs(grid, None if len(grid.axes["seed"]) > 1 else int(results.runs.seed.max()) + 1)
+    assert set(results.runs.run) == set(run_names(configs))
+
+
+def test_committed_runs_say_what_made_them():
+    runs = load_results(DATA / "leaderboard").runs
+    assert not runs[[*(f"versions.{package}" for package in software()), "threads", "cpu"]].isna().any(axis=None)
 
 
 def test_runs_of_a_weighting_that_centres_by_itself_do_not_depend_on_the_estimator():
-    rows = ["seed", "step", "split", "name"]
+    keys = ["seed", "step", "split", "name"]
+    boards = [load_results(DATA / name) for name in ("leaderboard", "leaderboard_rloo")]
     for weighting in ("frontier", "rvpo"):
-        grpo, rloo = (
-            t[(t.weighting == weighting) & (t.preset == "balanced")].set_index(rows).value.sort_index()
-            for t in map(pd.read_parquet, (DATA / "leaderboard.parquet", DATA / "leaderboard_rloo.parquet"))
-        )
+        chosen = f"weighting=='{weighting}' and preset=='balanced'"
+        grpo, rloo = (b.where(chosen).rows().set_index(keys).value.sort_index() for b in boards)
         assert len(rloo) > 1000 and rloo.equals(grpo[rloo.index])

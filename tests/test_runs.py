@@ -82,7 +82,7 @@ def put(path, text="mine"):
 @pytest.mark.parametrize("name", ["model/weights", "model", "checkpoint-7/x", "checkpoint-final/x",
     "checkpoint-2-best/x", "metrics.parquet", "metrics.parquet/x",
                                   "progress", ".lock", ".lock/x", ".incomplete/x", "config.json", "model.safetensors",
-                                  "completions/x", "results.parquet"])
+                                  "completions/x", "runs.parquet", "results.parquet"])
 def test_a_folder_with_files_of_others_is_refused(name, tmp_path):
     put(tmp_path / "out" / name)
     assert FOREIGN.format(name.split("/")[0]) in refused(tmp_path / "out")

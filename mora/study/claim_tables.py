@@ -143,29 +143,6 @@ def headline_table(
         said = claim
     return '\n'.join(lines)
 
-# %% ../../nbs/study/53_claim_tables.ipynb #cec2782e
-def in_short(
-    table # From `claims_table`
-)->str: # Markdown
-    "How many of the claims that matter most hold."
-    tested = table[table.parts==0]
-    def tally(question, measure):
-        "How many were decided which way."
-        rows = tested[(tested.question==question) & (tested.measure==measure)]
-        held = rows[rows.verdict=='holds']
-        which = '; '.join(
-            f"{plain(in_words(r.method).lower())} under {plain(in_words(r.algorithm))}"
-            for r in held.itertuples()) if len(held)<3 else ''
-        return (f"{len(held)} of {len(rows)} claims hold{f' ({which})' if which else ''} and "
-            f"{(rows.verdict=='does not hold').sum()} do not")
-    def tallies(question):
-        return (f"by the last checkpoint's hypervolume {tally(question, 'final')}, by that of all "
-            f"checkpoints {tally(question, 'archive')}")
-    best = (f"Better than the best fixed weights of a search: {tallies('best')}. "
-        if (tested.question=='best').any() else '')
-    return (f"Better than fixed weights at equal preset: {tallies('dominance')}. {best}"
-        f"Fewer steps to the end of fixed weights: {tally('speed', 'target_step')}. The rest of each is undecided.")
-
 # %% ../../nbs/study/53_claim_tables.ipynb #e561d510
 _LOOKS = {'holds':('>', '#0072B2'), 'does not hold':('<', '#D55E00'), 'undecided':('o', '.45')}
 

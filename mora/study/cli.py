@@ -91,7 +91,7 @@ EXAMPLES = dict(
   mora study paper --engine ray --out /shared/runs/paper""",
     report = """examples:
   mora report runs/quick
-  mora report data/paper.parquet --figures figures
+  mora report data/paper --figures figures
   mora report                  # one page of all experiments and their answers""")
 USAGE = dict(
     train='mora train [--config FILE] [--out DIR] [--dry-run] [--trust-remote-code] [--SETTING VALUE ...]')

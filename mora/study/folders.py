@@ -279,7 +279,7 @@ def foreign_files(
             raise ConfigError('out', str(folder), expected)
     used = r'\.lock|progress|metrics\.parquet|model|checkpoint-[0-9].*|\.incomplete|MODEL_CARD\.md'
     others = (r'checkpoint-.*|completions|config\.json|trainer_state\.json|.*\.safetensors|'
-        r'results\.parquet')
+        r'(runs|results)\.parquet')
     found = []
     for path in folder.iterdir():
         if path.name=='README.md': # it is kept

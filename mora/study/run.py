@@ -352,7 +352,7 @@ def run_experiment(
         if not is_finished(folder):
             sweep(folder)
             if not (folder/'config.yaml').exists():
-                facts = dict(versions=software(), commit=commit())
+                facts = dict(versions=software(), cpu=torch.backends.cpu.get_cpu_capability(), commit=commit())
                 facts['objectives'] = [asdict(o) for o in task.objectives]
                 save_config(config, folder, **facts)
             train(config, task, folder, progress)
