@@ -10,18 +10,19 @@ ROOT = Path(__file__).parents[1]
 def drawn(tmp_path):
     "Outputs of the notebook for some results, as text."
     def draw(results, **parameters):
-        results.to_parquet(tmp_path/'results.parquet')
+        results.save(tmp_path/'results')
         nb = papermill.execute_notebook(ROOT/'nbs'/'experiments'/'claims.ipynb', tmp_path/'out.ipynb',
             progress_bar=False, cwd=ROOT,
-            parameters=dict(results=str(tmp_path/'results.parquet'), figures=str(tmp_path)) | parameters)
+            parameters=dict(results=str(tmp_path/'results'), figures=str(tmp_path)) | parameters)
         return [str(t) for c in nb.cells for o in c.get('outputs', []) for k,t in o.get('data', {}).items()
             if k.startswith('text/')]
     return draw
 
 def test_three_seeds_decide_nothing(drawn, tmp_path):
-    search = demo_grid(1, ('grpo',)).query("weighting=='fixed'").assign(seed=100)
-    search.to_parquet(tmp_path/'search.parquet')
-    shown = '\n'.join(drawn(demo_grid(3, ('grpo',)), search=str(tmp_path/'search.parquet')))
+    search = demo_grid(1, ('grpo',)).where("weighting=='fixed'")
+    search.runs['seed'] = 100
+    search.save(tmp_path/'search')
+    shown = '\n'.join(drawn(demo_grid(3, ('grpo',)), search=str(tmp_path/'search')))
     assert '<b>undecided</b>' in shown
     assert '<b>holds</b>' not in shown and '<b>does not hold</b>' not in shown
     assert 'better than the best fixed weights' in shown and '0.832 to 0.850' in shown
@@ -29,7 +30,7 @@ def test_three_seeds_decide_nothing(drawn, tmp_path):
         assert list(tmp_path.glob(f'*_claims_{name}.png')), name
 
 def test_one_method_one_seed_and_no_search(drawn):
-    shown = '\n'.join(drawn(demo_grid(1, ('rloo',)).query("weighting!='gradient' and label.isna()"),
+    shown = '\n'.join(drawn(demo_grid(1, ('rloo',)).where("weighting!='gradient' and label.isna()"),
         search='no such file'))
     assert '<b>undecided</b>' in shown and 'best fixed weights of the simplex' not in shown
 

@@ -12,7 +12,8 @@ import yaml
 from test_study import ROOT, TINY, interrupted, numbers, start
 from mora.study.cli import main
 from mora.study.run import checkpoint_history, last_checkpoint, load_run, read_progress, run_experiment, tidy
-from mora.study.grid import gather, grid_configs, read_grid
+from mora.study.grid import grid_configs, read_grid
+from mora.study.results import gather, load_results
 
 pytest.importorskip('ray', reason="needs ray: pip install 'mora-rl[cluster]'")
 
@@ -95,11 +96,11 @@ def test_every_run_is_finished_once_though_a_node_dies(cluster, tmp_path, grid, 
     assert [said.count(f'] {n}: accuracy') for n in names]==[1]*4, said
     # with the times of the steps before it died: they were not trained again
     assert len(kept.merge(load_run(runs/hit).metrics))==len(kept)>0
-    assert {p.name for p in runs.iterdir()}=={*names, 'results.parquet'}
+    assert {p.name for p in runs.iterdir()}=={*names, 'runs.parquet', 'metrics.parquet'}
     for config in grid_configs(read_grid(grid)):
         whole = run_experiment(config, tmp_path/'whole'/config.name)
         pd.testing.assert_frame_equal(numbers(runs/config.name), whole.metrics.drop(columns='seconds'),
             check_exact=True)
-    pd.testing.assert_frame_equal(pd.read_parquet(runs/'results.parquet'), gather(runs))
+    pd.testing.assert_frame_equal(pd.read_parquet(runs/'metrics.parquet'), gather(runs).metrics)
     assert main(['study', str(grid), '--engine', 'ray', '--out',
         str(runs)])==0 and '4 finished before' in capsys.readouterr().out

@@ -16,16 +16,16 @@ import papermill
 import psutil
 import pytest
 import yaml
-import mora.study.grid
+import mora.study.engines
 import mora.weighting
 from mora.study.analysis import BASE
 from mora.figure_style import in_words
-from mora.study.results import demo_results, load_results, with_method
+from mora.study.results import demo_results, gather, load_results, pool, study_objectives
 from mora.errors import ConfigError
 from mora.study.run import ExperimentConfig, last_checkpoint, load_run, read_progress, run_experiment
 from mora.study.run import save_config, tidy
-from mora.study.grid import Job, end_kernels, find_grid, gather, grid_configs, make_jobs, prepare, read_grid
-from mora.study.grid import run_job, run_jobs
+from mora.study.engines import Job, end_kernels, prepare, run_job, run_jobs
+from mora.study.grid import find_grid, grid_configs, make_jobs, read_grid, run_names
 from mora.weighting import core
 
 ROOT = Path(__file__).parents[1]
@@ -145,10 +145,10 @@ def test_killed_study_goes_on(tmp_path, grid):
         pd.testing.assert_frame_equal(numbers(tmp_path/'runs'/config.name), whole.metrics.drop(columns='seconds'),
             check_exact=True)
         assert (tmp_path/'runs'/config.name/'train.ipynb').exists()
-    results = pd.read_parquet(tmp_path/'runs'/'results.parquet')
-    pd.testing.assert_frame_equal(results, gather(tmp_path/'runs'))
-    assert set(results.run)==set(names) and [o['name'] for o in results.attrs['objectives']]==['accuracy',
-        'conciseness', 'clarity']
+    results = gather(tmp_path/'runs')
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path/'runs'/'metrics.parquet'), results.metrics)
+    assert set(results.runs.run)==set(names)
+    assert [o.name for o in study_objectives(results)]==['accuracy', 'conciseness', 'clarity']
     done = start('study', grid, '--out', tmp_path/'runs')
     assert '2 finished before' in done.communicate()[0] and done.returncode==0
 
@@ -197,7 +197,7 @@ def test_a_study_holds_no_more_files_and_threads_with_every_run(little, monkeypa
         gc.collect()
         held.append((len(os.listdir('/proc/self/fd')), threading.active_count(), psutil.Process().num_threads()))
         return outcome
-    monkeypatch.setattr(mora.study.grid, 'run_job', counted)
+    monkeypatch.setattr(mora.study.engines, 'run_job', counted)
     ended = run_jobs(little({f'run{i}': '1/0' if i==6 else '' for i in range(14)}), 1)
     assert [o.status for o in ended].count('finished')==13 and ended[6].status=='failed'
     for counts in zip(*held, strict=True): # a file may just be open; it was 17 more with each run
@@ -251,17 +251,19 @@ def test_gathering_names_the_run_that_cannot_be_read(tmp_path):
     (tmp_path/'unfinished').mkdir()
     shutil.copy(tmp_path/'a'/'config.yaml', tmp_path/'unfinished')
     table = gather(tmp_path)
-    assert table.seed.unique().tolist()==[1,
-        2] and table.attrs['unfinished']==['unfinished'] and table.attrs['differing']==[]
+    assert table.runs.seed.tolist()==[1, 2] and table.unfinished==('unfinished',)
     write_run(tmp_path/'c', name='clarity', seed=3)
-    assert gather(tmp_path).attrs['objectives']==[dict(name='accuracy'), dict(name='clarity')]
+    assert gather(tmp_path).runs.objectives.tolist()==[f'[{{"name": "{name}"}}]' for name in ('accuracy', 'clarity', 'accuracy')]
     copied = shutil.copytree(tmp_path/'a', tmp_path/'copy')
-    with pytest.raises(ConfigError, match='the folder of one study; .*a and .*copy are both called'): gather(tmp_path)
+    with pytest.raises(ConfigError, match='one study; .*a and .*copy have the same settings'): gather(tmp_path)
+    shutil.rmtree(copied)
+    copied = shutil.copytree(tmp_path/'a', tmp_path/'deep'/'a')
+    with pytest.raises(ConfigError, match='one study; .*a and .*deep/a have the same name'): gather(tmp_path)
     shutil.rmtree(copied)
     whole = (tmp_path/'c'/'metrics.parquet').read_bytes()
     for wrong in (b'', b'PAR1', whole[:-50], whole[:30]+b'x'*20+whole[50:]):
         (tmp_path/'c'/'metrics.parquet').write_bytes(wrong)
-        try: assert 'c' in gather(tmp_path).attrs['unfinished']
+        try: assert 'c' in gather(tmp_path).unfinished
         except ConfigError as error: assert str(tmp_path/'c') in str(error)
     (tmp_path/'c'/'metrics.parquet').write_bytes(whole)
     for wrong in ('', 'a: [', '- 1', 'seed: many', 'objectives: 3'):
@@ -304,8 +306,10 @@ def test_grids_are_what_the_study_needs():
 @pytest.mark.parametrize('grid', sorted((ROOT/'nbs'/'experiments'/'grids').glob('*.yaml')), ids=lambda p: p.stem)
 def test_every_committed_grid_can_be_started(grid, tmp_path):
     # other policies are made first, as the grid says
-    configs = [replace(c, model=None) for c in grid_configs(read_grid(grid), 2)]
-    assert len(make_jobs(read_grid(grid), configs, tmp_path))==len(configs)==len({c.name for c in configs})
+    configs = grid_configs(read_grid(grid), 2)
+    assert len(configs)==len(set(run_names(configs)))
+    configs = list({str(c): c for c in (replace(c, model=None) for c in configs)}.values())
+    assert len(make_jobs(read_grid(grid), configs, tmp_path))==len(configs)
 
 @pytest.fixture
 def newcomer(tmp_path, monkeypatch):
@@ -323,13 +327,16 @@ def test_newcomer_is_in_the_leaderboard(tmp_path, newcomer):
         for p in core.PRESETS]
     assert set(core.weighting_names())<={c.weighting
         for c in configs} and len({c.name for c in configs})==len(configs)
-    demo = demo_results(seeds=3).query("weighting=='fixed'")
-    ours = demo.assign(weighting=newcomer, run=newcomer+demo.run)
-    bar = demo[demo.preset=='balanced'].assign(label=BASE, run=BASE+demo.run)
-    pd.concat([demo, ours, bar]).to_parquet(tmp_path/'results.parquet')
+    demo = demo_results(seeds=3).where("weighting=='fixed'")
+    def again(results, prefix, **columns):
+        "The same runs under other names."
+        runs = results.runs.assign(run=prefix+results.runs.run, **columns)
+        return replace(results, runs=runs, metrics=results.metrics.assign(run=prefix+results.metrics.run))
+    bar = again(demo.where("preset=='balanced'"), BASE, label=BASE)
+    pool(demo, again(demo, newcomer, weighting=newcomer), bar).save(tmp_path/'results')
     drawn = papermill.execute_notebook(ROOT/'nbs'/'experiments'/'leaderboard.ipynb', tmp_path/'out.ipynb',
         progress_bar=False, cwd=ROOT,
-        parameters=dict(results=str(tmp_path/'results.parquet'), search='no such file', figures=str(tmp_path)))
+        parameters=dict(results=str(tmp_path/'results'), search='no such file', figures=str(tmp_path)))
     shown = [t for c in drawn.cells for o in c.get('outputs', []) for t in o.get('data', {}).values()]
     assert any('<td>Newcomer</td>' in t for t in shown) and list(tmp_path.glob('*.png'))
 
@@ -350,11 +357,12 @@ def test_any_setting_can_be_an_axis(tmp_path):
     study = start('study', tmp_path/'rates.yaml', '--out', tmp_path/'rates')
     text = study.communicate(timeout=300)[0]
     assert study.returncode==0, text
-    names = [f'fixed-learning_rate-{rate}' for rate in ('0.0001', '0.0002')]
-    assert with_method(load_results(tmp_path/'rates')).method.unique().tolist()==names
+    names = [f'fixed, learning_rate {rate}' for rate in ('0.0001', '0.0002')]
+    runs = load_results(tmp_path/'rates').runs
+    assert runs.learning_rate.tolist()==[1e-4, 2e-4] and runs.method.tolist()==names
     report = start('report', tmp_path/'rates', '--figures', tmp_path/'figures')
     text = report.communicate(timeout=300)[0]
     assert report.returncode==0, text
     page = (tmp_path/'figures'/'rates_report.html').read_text()
-    assert all(in_words(name).split('-')[0] in page
-        for name in names) and (tmp_path/'figures'/'rates_pareto_fronts.png').exists()
+    assert all(in_words(name) in page for name in names)
+    assert (tmp_path/'figures'/'rates_pareto_fronts.png').exists()

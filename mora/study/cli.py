@@ -135,7 +135,7 @@ def make_parser():
         help='settings of all runs. mora train --help lists their names')
     report = command('report', 'draw the figures and the page of a study from its finished runs')
     report.add_argument('results', metavar='RESULTS', nargs='?',
-        help='folder of a study, or a file of gathered results (default: one page of all experiments)')
+        help='folder of runs, or of gathered results (default: one page of all experiments)')
     report.add_argument('--figures', default='figures',
         help='folder they are drawn into (default: figures)')
     return parser

@@ -62,8 +62,9 @@ _FACTS = ('run', 'method', 'label', 'objectives', 'commit', 'cpu') # columns of 
 
 def name_methods(
     runs, # One row per run
-)->pd.Series:
+)->list:
     "Return the name under which each run is compared."
+    runs = runs.reset_index(drop=True)
     names = runs['weighting'].astype(object)
     if 'label' in runs:
         label = runs['label'].astype(object)
@@ -75,7 +76,7 @@ def name_methods(
         varied = [c for c in settings if group.groupby(same)[c].nunique(dropna=False).max()>1]
         for i,row in group.iterrows():
             names[i] = ', '.join([names[i], *(f'{c} {row[c]}' for c in varied if pd.notna(row[c]))])
-    return names.astype(str)
+    return list(map(str, names))
 
 def make_results(
     runs,          # One row per run, without `method`
