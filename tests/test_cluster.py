@@ -13,7 +13,7 @@ from test_study import ROOT, TINY, interrupted, numbers, start
 from mora.study.cli import main
 from mora.study.run import checkpoint_history, last_checkpoint, load_run, read_progress, run_experiment, tidy
 from mora.study.grid import grid_configs, read_grid
-from mora.study.results import gather, load_results
+from mora.study.results import gather
 
 pytest.importorskip('ray', reason="needs ray: pip install 'mora-rl[cluster]'")
 

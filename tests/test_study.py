@@ -253,7 +253,8 @@ def test_gathering_names_the_run_that_cannot_be_read(tmp_path):
     table = gather(tmp_path)
     assert table.runs.seed.tolist()==[1, 2] and table.unfinished==('unfinished',)
     write_run(tmp_path/'c', name='clarity', seed=3)
-    assert gather(tmp_path).runs.objectives.tolist()==[f'[{{"name": "{name}"}}]' for name in ('accuracy', 'clarity', 'accuracy')]
+    declared = [f'[{{"name": "{name}"}}]' for name in ('accuracy', 'clarity', 'accuracy')]
+    assert gather(tmp_path).runs.objectives.tolist()==declared
     copied = shutil.copytree(tmp_path/'a', tmp_path/'copy')
     with pytest.raises(ConfigError, match='one study; .*a and .*copy have the same settings'): gather(tmp_path)
     shutil.rmtree(copied)

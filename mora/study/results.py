@@ -234,9 +234,8 @@ def check_results(
     check_table(results.metrics, METRIC_COLUMNS, source)
     twice = results.runs.loc[results.runs.duplicated('run'), 'run']
     if len(twice): raise ConfigError('results', source, f'one row per run; {twice.iloc[0]} has several')
-    lost = ~results.metrics['run'].isin(results.runs['run'])
-    if lost.any():
-        raise ConfigError('results', source, f"a row for every run; {results.metrics.loc[lost, 'run'].iloc[0]} has none")
+    lost = results.metrics.loc[~results.metrics['run'].isin(results.runs['run']), 'run']
+    if len(lost): raise ConfigError('results', source, f'a row for every run; {lost.iloc[0]} has none')
     declared_objectives(results)
     return results
 
