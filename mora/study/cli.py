@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import get_args
 from .. import __version__
 from ..weighting.names import weighting_names
-from ..errors import ConfigError, closest_name, in_one_line
+from ..errors import ConfigError, check_whole, closest_name, in_one_line
 from .checks import is_main_process
 from .run import run_experiment
 from .folders import check_out, check_same, checkpoint_step, last_checkpoint
@@ -146,10 +146,7 @@ STOPPED = 128+signal.SIGINT
 
 def whole_number(name, text, most):
     "Parse a number from 1 to `most`."
-    n = cast(name, text, int)
-    if not 1<=n<=most:
-        raise ConfigError(name, n, f'a whole number of at least 1 and at most {most:,}')
-    return n
+    return check_whole(name, cast(name, text, int), 1, most)
 
 def out_folder(
     out,    # Value of --out. None: `default`

@@ -23,7 +23,7 @@ import threading
 import time
 from dataclasses import dataclass, field, fields, asdict, replace
 from pathlib import Path
-from ..errors import ConfigError, closest_name, one_of
+from ..errors import ConfigError, check_whole, closest_name, one_of
 from .checks import has_own_policy
 from .run import columns, load_run, read_progress, run_task
 from .folders import check_same, check_writable, checkpoint_step, run_lock, is_finished
@@ -145,10 +145,8 @@ def seed_axis(
     seeds, # Number of seeds, counted from 0. None: the seeds of the grid
 )->dict: # Setting -> values
     "Return the axes with the seed first, so that all runs of a seed come before those of the next."
-    if seeds is None: first = {k: v for k,v in grid.axes.items() if k=='seed'}
-    elif not 0<cast('seeds', seeds, int)<=MOST_RUNS:
-        raise ConfigError('seeds', seeds, f'a whole number from 1 to {MOST_RUNS}')
-    else: first = dict(seed=range(seeds))
+    first = {k: v for k,v in grid.axes.items() if k=='seed'}
+    if seeds is not None: first = dict(seed=range(check_whole('seeds', seeds, 1, MOST_RUNS)))
     return first | {k: v for k,v in grid.axes.items() if k!='seed'}
 
 def label_apart(
