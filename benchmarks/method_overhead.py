@@ -31,7 +31,8 @@ OPTIONS = {"gradnorm": ("gradnorm", dict(gradients="sketch")),
     "gradient-anchor": ("gradient", dict(anchor=0.05, gradients="sketch")),
            "gramian-upgrad": ("gramian", dict(method="upgrad", gradients="sketch")),
            "gramian-mgda": ("gramian", dict(method="mgda", gradients="sketch"))}
-CALLS = ["observe_rewards", "observe_values", "observe_gramian", "observe_reference", "observe_update", "advantages"]
+CALLS = ["observe_rewards", "observe_values", "observe_gramian", "observe_initial_policy", "observe_update",
+    "advantages"]
 
 
 def watch_calls(weighting, spent):

@@ -119,7 +119,7 @@ def weighting_logs(
 )->dict:
     "The weights, the multiplier, the front, and whatever the method reports itself."
     logs = {f'weights/{n}': w for n,w in zip(names, map(float, weighting.weights))}
-    return {**logs, 'multiplier': float(weighting.scale), 'pareto/hypervolume': archive.hypervolume,
+    return {**logs, 'multiplier': float(weighting.multiplier), 'pareto/hypervolume': archive.hypervolume,
         'pareto/gain': archive.gain, **weighting.logs()}
 
 # %% ../nbs/30_trainer.ipynb #acd552ff
@@ -346,8 +346,8 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
         if 'gramian' in needs and isinstance(how, Sketch):
             self.listen(how.layers, how.rank, self.args.seed)
         if needs & {'gramian', 'update'}: check_steps(self)
-        if needs & {'reference', 'update'}: check_log_probs(self)
-        if 'reference' in needs: self.keep_initial_policy()
+        if needs & {'initial_policy', 'update'}: check_log_probs(self)
+        if 'initial_policy' in needs: self.keep_initial_policy()
         if 'update' in needs: self.add_callback(AfterUpdate(self))
         if not self.is_deepspeed_enabled: # DeepSpeed steps within the backward pass
             self.add_callback(UpdateNorm(self))
@@ -383,10 +383,10 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
         if each is not None and self.sketch is None:
             self.observe_gramian(self.exact_gramian(output, each[mine],
                 self.weighting.gradients.layers))
-        if 'reference' in self.weighting.needs:
+        if 'initial_policy' in self.weighting.needs:
             ratios = self.log_ratios(self.log_probs(output), self.log_probs(output, initial=True),
                 output)
-            self.weighting.observe_reference(*ratios)
+            self.weighting.observe_initial_policy(*ratios)
         advantages = self._advantages(lengths, penalty)
         if each is not None and self.sketch is not None:
             advantages = without_zeros(advantages, each)

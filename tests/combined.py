@@ -92,7 +92,7 @@ def lora_config(**changes):
         | changes)
 
 
-OBSERVED = ("observe_values", "observe_rewards", "observe_gramian", "observe_reference", "observe_update",
+OBSERVED = ("observe_values", "observe_rewards", "observe_gramian", "observe_initial_policy", "observe_update",
     "observe_validation", "advantages")
 
 

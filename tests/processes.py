@@ -101,7 +101,7 @@ def run(folder, options):
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     return dict(
-        gramians=seen, weights=weighting.weights.tolist(), scale=weighting.scale,
+        gramians=seen, weights=weighting.weights.tolist(), multiplier=weighting.multiplier,
         archive=trainer.archive.state_dict(),
         logged_weights=[[v for k, v in row.items() if k.startswith("weights/")] for row in trainer.state.log_history
         if any(k.startswith("weights/") for k in row)],

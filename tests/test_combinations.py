@@ -113,7 +113,7 @@ CALLS = {  # what each kind observes besides rewards -> at which steps, with two
     "exact": dict(observe_gramian=[0, 2]),
     "sketch": dict(observe_gramian=[0, 2]),
     "ctwa": dict(observe_update=[2, 4]),  # after the last optimizer step on the batch
-    "pama": dict(observe_reference=[0, 2]),
+    "pama": dict(observe_initial_policy=[0, 2]),
 }
 
 
@@ -136,7 +136,7 @@ def test_a_batch_is_observed_once(path, kind, variant):
 
 
 class _Ratios(FixedWeighting):
-    needs = frozenset({"reference", "update"})
+    needs = frozenset({"initial_policy", "update"})
 
 
 def log_probs(trainer, policy, batch):
@@ -163,12 +163,12 @@ def test_log_ratios_are_of_the_policies_before_and_after(path, family, variant):
         "completion_mask")}
     logps = [log_probs(trainer, p, batch) for p in (initial, before, after)]
     seen = {name: tensors for name, _, tensors in trainer.seen}  # the last of each
-    for found, truth in ((seen["observe_reference"][0], logps[1] - logps[0]),
+    for found, truth in ((seen["observe_initial_policy"][0], logps[1] - logps[0]),
             (seen["observe_update"][2], logps[2] - logps[1])):
         assert truth.abs().max() > 0.01
         rows = [x.sum(1).sort().values for x in (found, truth)]  # TRL shuffles what it buffers
         same(*rows, 0.1 if variant == "bf16" else 1e-4, 0)
-    first = next(tensors[0] for name, _, tensors in trainer.seen if name == "observe_reference")
+    first = next(tensors[0] for name, _, tensors in trainer.seen if name == "observe_initial_policy")
     assert first.abs().max() <= 1e-5, "the first batch is the initial policy's own"
 
 

@@ -1,12 +1,17 @@
 """The library needs torch, numpy, moocore and math-verify alone, and knows nothing of the study."""
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import minimal  # noqa: E402
+
 MODULES = {p.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): p for p in (ROOT / "mora").rglob("*.py")
     if p.stem != "_modidx"}
 STUDY = {name for name in MODULES if name.startswith("mora.study.")} | {"mora.__main__"}
@@ -87,3 +92,14 @@ def test_a_missing_extra_is_named(what, says):
 def test_the_command_names_the_extra_in_one_line():
     said = alone("from mora.__main__ import main; sys.exit(main())")
     assert said.returncode == 2 and said.stderr == "mora: yaml is not installed: pip install 'mora-rl[study]'\n"
+
+
+def test_a_cell_that_needs_an_extra_says_so():
+    "`make test-minimal` skips cells that begin with `#| needs PACKAGE`, where the package is not installed."
+    imported = re.compile(rf"^(?:import|from) (?:{'|'.join(minimal.ABSENT)})\b", re.MULTILINE)
+    unmarked = []
+    for path in minimal.notebooks():
+        for cell in nbformat.read(path, 4).cells:
+            if cell.cell_type == "code" and imported.search(cell.source) and "#| needs " not in cell.source:
+                unmarked.append((path.name, cell.id))
+    assert unmarked == []

@@ -33,7 +33,7 @@ def test_trains_by_name(task, tmp_path, name):
     after = torch.cat([p.detach().flatten() for p in run.model.parameters()])
     assert torch.isfinite(after).all() and not torch.equal(before, after)
     assert not run.weighting.simplex or abs(run.weighting.weights.sum() - 1) < 1e-6
-    assert np.isfinite(run.weighting.scale)
+    assert np.isfinite(run.weighting.multiplier)
 
 
 @pytest.mark.parametrize("name", ["ctwa", "pama", "frontier"])

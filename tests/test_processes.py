@@ -23,14 +23,14 @@ RUNS = {
     gradient_accumulation_steps=2),
     "hypervolume": dict(weighting="hypervolume", weighting_options=dict(mode="effective")),
     "update": dict(weighting="ctwa"),
-    "reference": dict(weighting="pama"),
+    "initial_policy": dict(weighting="pama"),
     "missing": dict(weighting="gdpo", missing=True),
     "fixed": dict(weighting="fixed"),
 }
 GRAMIANS = ("exact", "sketch", "accumulated")
 SHARDED = ("fixed", "missing", "hypervolume")
 UNSHARDED = {"exact": "per-objective gradients", "sketch": "per-objective gradients",
-    "update": "log-probs before and after a step", "reference": "log-probs before and after a step"}
+    "update": "log-probs before and after a step", "initial_policy": "log-probs before and after a step"}
 
 
 def launch(folder, runs, processes=2, env=None):
@@ -69,7 +69,7 @@ def test_two_processes_equal_one(folders, name):
     for rank in two:
         for a, b in zip(one["gramians"], rank["gramians"], strict=True):
             assert np.linalg.norm(np.subtract(a, b)) <= 1e-6 * np.linalg.norm(a)
-        for part in ("weights", "scale"):
+        for part in ("weights", "multiplier"):
             np.testing.assert_allclose(rank[part], one[part], atol=1e-6)
         np.testing.assert_allclose(rank["archive"]["points"], one["archive"]["points"], atol=1e-6)
         np.testing.assert_allclose(rank["parameters"], one["parameters"], atol=1e-5)

@@ -91,7 +91,7 @@ def test_resume_is_bit_for_bit(task, tmp_path, weighting):
     assert any(row.get("pareto/gain", 0) > 0 for row in history), "a gain that is never above 0 proves nothing"
 
 
-def test_a_checkpoint_appears_whole(task, tmp_path):
+def test_a_checkpoint_appears_whole_and_one_of_older_code_is_refused(task, tmp_path):
     model, tokenizer = policy()
     args = MultiObjectiveConfig(**settings(tmp_path, max_steps=2, save_strategy="steps", save_steps=1,
         save_total_limit=1))
@@ -100,6 +100,12 @@ def test_a_checkpoint_appears_whole(task, tmp_path):
     assert not (tmp_path / ".incomplete").exists()
     state = json.loads((tmp_path / "checkpoint-2" / "mora_state.json").read_text())
     assert {"weighting", "archive", "ranges", "num_processes", "passes_a_batch"} == set(state)
+    state["weighting"]["scale"] = state["weighting"].pop("multiplier")  # its name in older code
+    (tmp_path / "checkpoint-2" / "mora_state.json").write_text(json.dumps(state))
+    again = MultiObjectiveTrainer(policy()[0], paper_rewards(80.0), args, task.train, processing_class=tokenizer)
+    refusal = "^state of FixedWeighting: got 'weights, scale', expected weights, multiplier$"
+    with pytest.raises(ConfigError, match=refusal):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
 def test_validation_does_not_move_training(task, tmp_path):

@@ -122,8 +122,8 @@ def _observe(weighting, vectors, rewards, scores, estimator, lr, tokens, referen
     "Pass the observations of a step to `weighting`."
     weighting.observe_values(torch.tensor(vectors))
     weighting.observe_rewards(rewards)
-    if 'reference' in weighting.needs:
-        weighting.observe_reference((tokens-reference).float(),
+    if 'initial_policy' in weighting.needs:
+        weighting.observe_initial_policy((tokens-reference).float(),
             torch.ones_like(tokens, dtype=torch.long))
     if 'gramian' in weighting.needs:
         gradients = estimator(rewards).T @ scores / len(rewards)

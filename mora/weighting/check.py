@@ -69,26 +69,26 @@ def _step(weighting, seen, order, objectives):
     weighting.observe_rewards(rewards)
     if 'gramian' in weighting.needs:
         weighting.observe_gramian(seen['gramian'][np.ix_(order, order)], seen['lr'])
-    if 'reference' in weighting.needs: weighting.observe_reference(log_ratios, mask)
+    if 'initial_policy' in weighting.needs: weighting.observe_initial_policy(log_ratios, mask)
     advantages = weighting.advantages(rewards, seen['estimator'])
     shape,expected = tuple(advantages.shape),tuple(rewards.shape[:1])
     assert shape==expected, f'advantages have shape {shape}, expected {expected}'
     assert torch.isfinite(advantages).all(), f'{case}: advantages are not finite: {advantages}'
-    used = weighting.weights.copy(),weighting.scale
+    used = weighting.weights.copy(),weighting.multiplier
     if 'update' in weighting.needs: weighting.observe_update(rewards, advantages, log_ratios, mask)
     unchanged = torch.equal(rewards.nan_to_num(-1), given.nan_to_num(-1))
     assert unchanged, 'the rewards were changed in place'
     if 'validation' in weighting.needs:
         weighting.observe_validation(_natural(seen['vector'], objectives)[order])
-    w,scale = weighting.weights,weighting.scale
+    w,multiplier = weighting.weights,weighting.multiplier
     valid = w.shape==(len(order),) and np.isfinite(w).all()
     if weighting.simplex: valid = valid and (w>=0).all() and abs(w.sum()-1)<1e-6
     assert valid, f'{case}: weights off the simplex: {w}'
-    assert np.isfinite(scale) and scale>=0, f'{case}: multiplier {scale}'
+    assert np.isfinite(multiplier) and multiplier>=0, f'{case}: multiplier {multiplier}'
     return *used,advantages
 
 # %% ../../nbs/10_weighting_check.ipynb #b1f6181b
-_NEEDS = ('validation', 'gramian', 'update', 'reference')
+_NEEDS = ('validation', 'gramian', 'update', 'initial_policy')
 
 def check_weighting(
     make,         # From weights (K,) to a fresh weighting, e.g. its class
@@ -131,19 +131,20 @@ def _check_copied(make, weights, objectives):
 
 def _check_same(trace, weighting, seen, order, objectives, complaint):
     "Assert that `weighting` gives the weights, multipliers and advantages of `trace` bit for bit."
-    for t,(s,(w,scale,a)) in enumerate(zip(seen, trace, strict=True)):
-        w2,scale2,a2 = _step(weighting, s, order, objectives)
-        same = (w==w2).all() and scale==scale2 and torch.equal(a, a2)
-        assert same, f'{complaint}: step {t}, weights {w} and {w2}, multipliers {scale} and {scale2}'
+    for t,(s,(w,multiplier,a)) in enumerate(zip(seen, trace, strict=True)):
+        w2,multiplier2,a2 = _step(weighting, s, order, objectives)
+        same = (w==w2).all() and multiplier==multiplier2 and torch.equal(a, a2)
+        found = f'weights {w} and {w2}, multipliers {multiplier} and {multiplier2}'
+        assert same, f'{complaint}: step {t}, {found}'
 
 def _check_permuted(trace, fresh, seen, objectives):
     "Assert that another order of the objectives changes the order of the weights and nothing else."
     order = np.roll(np.arange(len(objectives)), 1).tolist()
     weighting = fresh(order)
-    for t,(s,(w,scale,a)) in enumerate(zip(seen, trace, strict=True)):
-        w2,scale2,a2 = _step(weighting, s, order, objectives)
-        same = np.allclose(w[order], w2, atol=1e-9) and np.isclose(scale, scale2)
-        found = f'weights {w[order]} and {w2}, multipliers {scale} and {scale2}'
+    for t,(s,(w,multiplier,a)) in enumerate(zip(seen, trace, strict=True)):
+        w2,multiplier2,a2 = _step(weighting, s, order, objectives)
+        same = np.allclose(w[order], w2, atol=1e-9) and np.isclose(multiplier, multiplier2)
+        found = f'weights {w[order]} and {w2}, multipliers {multiplier} and {multiplier2}'
         assert same and torch.allclose(a, a2), f'not equivariant: step {t}, {found}'
 
 def _check_resumed(trace, fresh, seen, order, objectives):

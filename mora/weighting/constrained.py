@@ -26,7 +26,7 @@ def primary_objective(
 # %% ../../nbs/15_weighting_constrained.ipynb #9b0499ca
 class _ConstrainedWeighting(Weighting):
     "One objective to maximise, prices on the targets of the others."
-    scale_on = 'advantage'
+    multiplier_on = 'advantage'
     def __init__(self, weights, primary, targets, eta, cap):
         super().__init__(weights, 'advantage')
         self._primary = primary
@@ -35,7 +35,7 @@ class _ConstrainedWeighting(Weighting):
         if cap is not None: check_number('cap', cap, above=0)
         self.cap = math.inf if cap is None else cap
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.primary = primary_objective(self._primary, self.objectives, self.weights)
         self.targets = _by_name('targets', self._targets, self.objectives, .9)
@@ -46,7 +46,7 @@ class _ConstrainedWeighting(Weighting):
         "Weight every objective by its price, the primary one by 1."
         total = self.prices.sum()
         self.weights = self.prices/total
-        self.scale = float(total)
+        self.multiplier = float(total)
 
     def logs(self):
         prices = np.where(np.isnan(self.targets), np.nan, self.prices)

@@ -133,12 +133,13 @@ class Weighting(_Named):
 
     Raises `ConfigError` for an option that cannot be used.
     """
-    simplex = True               # weights are at least 0 and sum to 1; False: any finite numbers
-    needs = frozenset()          # subset of {"validation", "gramian", "update", "reference"}
-    gradients = Exact()          # how the Gramian is measured, if it is needed
-    state = ('weights', 'scale') # attributes in a checkpoint, besides those of the parent class
-    scale_on = "reward"          # where the multiplier acts: "reward" or "advantage"
-    uses_estimator = True        # False: `advantages` ignores the estimator
+    simplex = True           # weights are at least 0 and sum to 1; False: any finite numbers
+    needs = frozenset()      # subset of {"validation", "gramian", "update", "initial_policy"}
+    gradients = Exact()      # how the Gramian is measured, if it is needed
+    multiplier_on = "reward" # where the multiplier acts: "reward" or "advantage"
+    uses_estimator = True    # False: `advantages` ignores the estimator
+    # attributes in a checkpoint, besides those of the parent class
+    state = ('weights', 'multiplier')
     def __init__(self,
         weights=None,    # K numbers on the simplex, the name of a preset, or None for equal weights
         on:str="reward", # Where the weights act: "reward" or "advantage"
@@ -149,15 +150,15 @@ class Weighting(_Named):
             K = 3 if isinstance(weights, str) else np.size(weights)
             check_weights(weights, K, self.simplex)
         self.weights = None # until `start`
-        self.scale = 1.
+        self.multiplier = 1.
 
     def start(self,
-        objectives,     # K `Objective`s
-        reference=None, # Objective vector of the initial policy, shape (K,), natural units
+        objectives,   # K `Objective`s
+        initial=None, # Objective vector of the initial policy, shape (K,), natural units
     ): # Itself
         "Set the weighting to its initial state for K objectives."
         self.objectives = list(objectives)
-        self.scale = 1.
+        self.multiplier = 1.
         self.weights = check_weights(self._given, len(self.objectives), self.simplex)
         return self
 
@@ -167,7 +168,7 @@ class Weighting(_Named):
         "Receive the rewards of a batch."
     def observe_gramian(self, gramian, lr=None): # (K, K), and the current learning rate
         "Receive the inner products of the per-objective gradients."
-    def observe_reference(self, log_ratios, mask): # Both (B*G, T), global, on the cpu
+    def observe_initial_policy(self, log_ratios, mask): # Both (B*G, T), global, on the cpu
         "Receive the log-probs of the policy minus those of the initial policy."
     def observe_update(self, rewards, advantages, log_ratios, mask): # As above, and (B*G,)
         "Receive the log-probs after the last step on a batch minus those before the first."
@@ -180,7 +181,8 @@ class Weighting(_Named):
     ): # Shape (B*G,)
         "Return the advantages of a batch under the current weights and multiplier."
         rewards = as_floats(rewards)
-        before,after = (self.scale,1.) if self.scale_on=='reward' else (1.,self.scale)
+        before,after = self.multiplier,1.
+        if self.multiplier_on=='advantage': before,after = after,before
         if self.on=='advantage':
             return after * weighted_sum(estimator(before*rewards), self.weights)
         return after * estimator(before*weighted_sum(rewards, self.weights))
@@ -205,8 +207,12 @@ class Weighting(_Named):
     def load_state_dict(self,
         state, # From `state_dict`
     ):
-        "Set the attributes that `state` declares. Call `start` first."
-        for name in self._state_names():
+        "Set the attributes that `state` declares. Call `start` first. Raises `ConfigError`."
+        names = self._state_names()
+        if set(state)!=set(names):
+            found,wanted = ', '.join(state),', '.join(names)
+            raise ConfigError(f'state of {type(self).__name__}', found, wanted)
+        for name in names:
             value = getattr(self, name)
             if hasattr(value, 'load_state_dict'): value.load_state_dict(state[name])
             else: setattr(self, name, _loaded(state[name], value))

@@ -78,7 +78,7 @@ class CtwaWeighting(Weighting):
         self.tau = check_number('tau', tau, above=0, most=1)
         self._targets = copy.deepcopy(dict(cov_targets=cov_targets, obj_targets=obj_targets))
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.cov_targets = self._by_role('cov_targets', .1, .05)
         self.obj_targets = self._by_role('obj_targets', 1., .95)
@@ -109,6 +109,6 @@ class CtwaWeighting(Weighting):
         largest = log_weights.max()
         w = np.exp(log_weights-largest)
         self.weights = w/w.sum()
-        self.scale = math.exp(min(largest + math.log(w.sum()), math.log(100)))
+        self.multiplier = math.exp(min(largest + math.log(w.sum()), math.log(100)))
 
     def logs(self): return self._log_each('ctwa/covariance', self.covariance)

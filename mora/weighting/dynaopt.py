@@ -60,7 +60,7 @@ class DynaoptWeighting(Weighting):
         self.history = check_whole('history', history, 1)
         self.seed = check_whole('seed', seed, 0, 2**32-1)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.weights = floored(self.weights, 1e-8)
         K = len(self.weights)

@@ -58,7 +58,7 @@ class FrontierWeighting(Weighting):
         self.smooth = check_number('smooth', smooth, least=0, below=1)
         self.floor = check_number('floor', floor, least=1e-6, below=1)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.preference = self.weights
         self.mean = None

@@ -97,7 +97,7 @@ class GradientWeighting(Weighting):
         self.floor = check_number('floor', floor, above=0, below=1)
         self.gradients = measure(gradients)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.objectives)
         if self.floor>=1/K:

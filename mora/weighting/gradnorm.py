@@ -50,7 +50,7 @@ class GradnormWeighting(Weighting):
     """
     state = ('initial', 'losses')
     needs = frozenset({'gramian'})
-    scale_on = 'advantage'
+    multiplier_on = 'advantage'
     def __init__(self,
         weights=None,      # Initial weights: K numbers, a preset, or None for equal weights, as published
         alpha:float=1.5,   # How strongly the weights react to a lag
@@ -64,11 +64,11 @@ class GradnormWeighting(Weighting):
         self.gradients = measure(gradients)
         self._best = copy.deepcopy(best)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.objectives)
         self.best = _by_name('best', self._best, self.objectives, 1.)
-        self.scale = float(K)
+        self.multiplier = float(K)
         self.initial = np.full(K, np.nan)
         self.losses = np.full(K, np.nan)
         return self
@@ -84,7 +84,7 @@ class GradnormWeighting(Weighting):
         if not np.isfinite(norms).all(): return # nothing was measured: the weights stay
         unseen = np.isnan(self.initial) # without a reward so far: neither ahead nor behind
         rates = training_rates(np.where(unseen, 1., self.losses), np.where(unseen, 1., self.initial))
-        u = gradnorm_step(self.scale*self.weights, norms, rates, self.alpha, self.eta)
-        self.weights = u/self.scale
+        u = gradnorm_step(self.multiplier*self.weights, norms, rates, self.alpha, self.eta)
+        self.weights = u/self.multiplier
 
     def logs(self): return self._log_each('gradnorm/loss', self.losses)

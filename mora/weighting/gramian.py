@@ -159,7 +159,7 @@ class GramianWeighting(Weighting):
     judged.
     """
     needs = frozenset({'gramian'})
-    scale_on = 'advantage'
+    multiplier_on = 'advantage'
     state = ('calls', 'kept', 'sum', 'solver')
     def __init__(self,
         weights=None,         # Preference: K numbers, the name of a preset, or None
@@ -178,7 +178,7 @@ class GramianWeighting(Weighting):
         self.floor = check_number('floor', floor, least=0, below=1)
         self.gradients = measure(gradients)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.objectives)
         if self.floor>=1/K:
@@ -205,7 +205,7 @@ class GramianWeighting(Weighting):
 
     def _use(self, raw):
         self.sum = float(np.maximum(raw, 0).sum()) or 1.
-        if self.magnitude: self.scale = self.sum
+        if self.magnitude: self.multiplier = self.sum
         new = to_simplex(raw, self.preference, self.floor)
         self.weights = self.smooth*self.weights + (1-self.smooth)*new
 

@@ -74,17 +74,17 @@ class HypervolumeWeighting(Weighting):
         super().__init__(weights, on)
         self.mode = one_of('mode', mode, ('faithful', 'effective'))
         faithful = mode=='faithful'
-        self.scale_on = 'reward' if faithful else 'advantage'
+        self.multiplier_on = 'reward' if faithful else 'advantage'
         self._unit = 1. if faithful else None
         if gain_scale is not None:
             self._unit = float(check_number('gain_scale', gain_scale, above=0))
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.front = _ValidationArchive(self.objectives, self.mode)
         self.gain = 0.
         self.gain_scale = self._unit
-        if reference is not None: self.front.add(reference)
+        if initial is not None: self.front.add(initial)
         return self
 
     def observe_validation(self, vector):
@@ -92,7 +92,7 @@ class HypervolumeWeighting(Weighting):
         if gain is None: return # the multiplier stays
         if gain>0 and self.gain_scale is None: self.gain_scale = gain
         self.gain = gain
-        self.scale = meta_reward(gain, self.gain_scale or 1.)
+        self.multiplier = meta_reward(gain, self.gain_scale or 1.)
 
     def logs(self):
         prefix = 'hypervolume_guided'

@@ -44,7 +44,7 @@ class LagrangianWeighting(_ConstrainedWeighting):
     ):
         super().__init__(weights, primary, targets, eta, cap)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.prices = np.where(np.isnan(self.targets), 1., 0.)
         self._weigh()

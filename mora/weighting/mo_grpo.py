@@ -24,18 +24,18 @@ class MoGrpoWeighting(Weighting):
     Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
     and below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
-    scale_on = 'advantage'
+    multiplier_on = 'advantage'
     uses_estimator = False
     def __init__(self,
         weights=None, # K numbers on the simplex, the name of a preset, or None for equal weights, as published
     ):
         super().__init__(weights, 'advantage')
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
-        self.scale = float(len(self.weights)) # the weights sum to 1 here and to K in the method
+        self.multiplier = float(len(self.weights)) # the weights sum to 1 here and to K in the method
         return self
 
     def advantages(self, rewards, estimator):
         total = normalise_then_sum(rewards, self.weights, group_size(estimator))
-        return (self.scale*total).nan_to_num(nan=0.)
+        return (self.multiplier*total).nan_to_num(nan=0.)

@@ -48,7 +48,7 @@ class PamaWeighting(Weighting):
     (nbs/experiments/leaderboard).
     """
     state = ('positive',)
-    needs = frozenset({'reference'})
+    needs = frozenset({'initial_policy'})
     def __init__(self,
         weights=None,  # Shown until the first batch; the method has no preference
         clip:float=.2, # Tokens more than 1 + clip times as likely as at the start count 0
@@ -56,12 +56,12 @@ class PamaWeighting(Weighting):
         super().__init__(weights, 'advantage')
         self.clip = check_number('clip', clip, least=0)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.positive = np.zeros(len(self.weights))
         return self
 
-    def observe_reference(self, log_ratios, mask):
+    def observe_initial_policy(self, log_ratios, mask):
         self._tokens = log_ratios,mask # of the next batch that `advantages` gets
 
     def advantages(self, rewards, estimator):

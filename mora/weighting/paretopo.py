@@ -66,7 +66,7 @@ class ParetopoWeighting(Weighting):
         self.beta = check_number('beta', beta, least=0, most=1)
         self.lower = copy.deepcopy(lower)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.weights)
         lower = np.zeros(K) if self.lower is None else check_numbers('lower', self.lower, K)
@@ -78,12 +78,12 @@ class ParetopoWeighting(Weighting):
     def observe_rewards(self, rewards):
         self.step += 1
         if self.step>self.switch:
-            self.scale = 1.
+            self.multiplier = 1.
             return
         mean = rewards.detach().cpu().double().nanmean(0).numpy()
         if not np.isfinite(mean).all(): return # an objective has no reward: the multiplier stays
         self.gain = self.smoothing*self.gain + (1-self.smoothing)*self.archive.add(mean)
-        self.scale = meta_reward(self.gain)
+        self.multiplier = meta_reward(self.gain)
 
     @property
     def uses_estimator(self): return self.step<=self.switch

@@ -57,7 +57,7 @@ class RvpoWeighting(Weighting):
         if anneal_steps is not None: check_whole('anneal_steps', anneal_steps, 1)
         self.anneal_steps = anneal_steps
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.step = 0
         return self

@@ -49,7 +49,7 @@ class SafeRlhfWeighting(_ConstrainedWeighting):
         super().__init__(weights, primary, targets, eta, cap)
         self.window = check_whole('window', window, 1)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         self.log_prices = np.zeros(len(self.weights))
         self.costs = [[] for _ in self.weights]
@@ -61,7 +61,7 @@ class SafeRlhfWeighting(_ConstrainedWeighting):
 
     def _weigh(self):
         super()._weigh()
-        self.scale = 1. # divided by 1 + Σ λ
+        self.multiplier = 1. # divided by 1 + Σ λ
 
     def observe_rewards(self, rewards):
         costs = torch.as_tensor(self.targets) - rewards.double().cpu()

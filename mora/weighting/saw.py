@@ -50,7 +50,7 @@ class SawWeighting(Weighting):
         super().__init__(weights, on)
         self._lower = copy.deepcopy(lower)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.weights)
         self.lower = None if self._lower is None else check_numbers('lower', self._lower, K)
@@ -62,11 +62,11 @@ class SawWeighting(Weighting):
         if self.on=='advantage': w = w*len(w)
         if w.sum()>0:
             self.weights = w/w.sum()
-            self.scale = float(w.sum())
+            self.multiplier = float(w.sum())
 
     @property
     def uses_estimator(self): return self.on=='reward'
 
     def advantages(self, rewards, estimator):
         if self.on=='reward': return super().advantages(rewards, estimator)
-        return whiten(self.scale*normalise_then_sum(rewards, self.weights, group_size(estimator)))
+        return whiten(self.multiplier*normalise_then_sum(rewards, self.weights, group_size(estimator)))

@@ -70,7 +70,7 @@ class TchebycheffWeighting(Weighting):
         self.form = one_of('form', form, ('means', 'completions'))
         self.fixed = copy.deepcopy(ideal)
 
-    def start(self, objectives, reference=None):
+    def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.weights)
         self.preference = self.weights

@@ -54,7 +54,7 @@ def train(
         w.observe_rewards(rewards)
         J = grpo(rewards).numpy().T@score/N
         if 'gramian' in w.needs: w.observe_gramian(J@J.T)
-        if 'reference' in w.needs: w.observe_reference(log_ratios(theta, first, kind), mask)
+        if 'initial_policy' in w.needs: w.observe_initial_policy(log_ratios(theta, first, kind), mask)
         advantages = w.advantages(rewards, grpo)
         old = theta
         theta = theta + lr*advantages.numpy()@score/N
@@ -62,7 +62,7 @@ def train(
             w.observe_update(rewards, advantages, log_ratios(theta, old, kind), mask)
         if 'validation' in w.needs and t%validate==validate-1:
             w.observe_validation(softmax(theta)@CHANCES)
-        trace.append((softmax(theta)@CHANCES, w.weights*w.scale))
+        trace.append((softmax(theta)@CHANCES, w.weights*w.multiplier))
     means,weights = zip(*trace, strict=True)
     return np.array(means),np.array(weights)
 
