@@ -10,7 +10,6 @@ import itertools
 import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
-_all_ = ['STYLE', 'in_words'] # public names
 
 # %% ../nbs/29_figure_style.ipynb #06e869ef
 STYLE = { 'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8,
@@ -20,6 +19,8 @@ STYLE = { 'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.
     'xtick.major.size':2.5, 'ytick.major.size':2.5, 'xtick.minor.size':0, 'ytick.minor.size':0,
     'lines.linewidth':1.3, 'lines.markersize':4, 'legend.frameon':False, 'legend.handlelength':2.4,
     'savefig.dpi':200, 'figure.dpi':100, 'svg.hashsalt':'mora', 'svg.fonttype':'path'}
+
+# %% ../nbs/29_figure_style.ipynb #ccc1e7a7
 COLUMN,PAGE = 3.3,7. # widths in inches
 
 def paper_style():
@@ -45,6 +46,7 @@ def in_words(
     text = _WORDS.get(name, str(name).replace('_', ' '))
     return text[:1].upper() + text[1:]
 
+# %% ../nbs/29_figure_style.ipynb #cba62946
 def axis_label(
     objective, # `Objective`
     scale='',  # Text after the unit, such as "log scale"

@@ -13,7 +13,6 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from .errors import ConfigError
 from .pareto import ParetoArchive, maximised, normalise, pareto_mask
-_all_ = ['live_figure', 'LiveView'] # public names
 
 # %% ../nbs/32_live.ipynb #c645221a
 BEYOND = 1e100 # larger numbers count as infinite and are not drawn
@@ -108,8 +107,8 @@ def cells(row, width)->list: # Texts, one per column
     form = short if row.best is not None else '{:.3f}'.format # volumes are small
     weight = ([f'{row.weights[-1]:.2f}', sparkline(row.weights, width, (0, 1))] if len(row.weights)
         else ['', ''])
-    now,best = form(row.values[-1]) if len(row.values) else '','' if row.best is None else form(
-        row.best)
+    now = form(row.values[-1]) if len(row.values) else ''
+    best = '' if row.best is None else form(row.best)
     return [row.words, now, best, sparkline(row.values, width), *weight]
 
 def live_table(
@@ -186,7 +185,8 @@ def draw_front(ax, history, pair, objectives):
     "Draw the validation vectors in two objectives: the archive, its front, and dominated vectors."
     from mora.figure_style import set_axis
     steps,vectors = validations(history, objectives)
-    shown,(x,y) = vectors[:,[objectives.index(o) for o in pair]],pair
+    x,y = pair
+    shown = vectors[:,[objectives.index(o) for o in pair]]
     kept = pareto_mask(maximised(vectors, objectives))
     edge = shown[pareto_mask(maximised(shown, pair))]
     edge = edge[np.lexsort(edge.T[::-1])]
@@ -202,6 +202,7 @@ def draw_front(ax, history, pair, objectives):
     set_axis(ax, 'y', y)
     ax.set(title=f'Front, hypervolume {volumes(vectors, objectives)[0][-1]:.3f}')
 
+# %% ../nbs/32_live.ipynb #a9667759
 def live_figure(
     history,    # The trainer's `log_history`
     objectives, # K objectives
@@ -226,6 +227,7 @@ def live_figure(
             handlelength=1.9, handletextpad=.5)
     return fig
 
+# %% ../nbs/32_live.ipynb #ac9ae3b0
 def as_png(figure)->bytes: # PNG
     "Return `figure` as an image, in the style of all figures."
     from mora.figure_style import paper_style
@@ -273,6 +275,7 @@ def find_screen():
 # %% ../nbs/32_live.ipynb #5e9b51c3
 PAUSE = 20 # pause after a drawing, as a multiple of its time
 
+# %% ../nbs/32_live.ipynb #f2ff0019
 class LiveView(TrainerCallback):
     "Callback that shows the state of a run in place of TRL's bar and printed dictionaries."
     def __init__(self,
@@ -288,9 +291,11 @@ class LiveView(TrainerCallback):
         "Context in which the view follows a trainer. The trainer enters it in `train`."
         for other in (PrinterCallback, DEFAULT_PROGRESS_CALLBACK): trainer.remove_callback(other)
         self.drawn_pair = find_pair(self.pair, trainer.objectives)
-        self.trainer,self.screen = trainer,find_screen() if trainer.is_world_process_zero(
-            ) else None
-        self.after,self.last,self.drawn = 0.,0,False
+        self.trainer = trainer
+        self.screen = find_screen() if trainer.is_world_process_zero() else None
+        self.after = 0. # time of the next drawing
+        self.last = 0   # step of the last drawing
+        self.drawn = False
         try: yield
         finally:
             self.draw()
@@ -306,7 +311,8 @@ class LiveView(TrainerCallback):
     def draw(self):
         "Show the log."
         if self.screen is None or not self.trainer.state.log_history: return
-        begun,state = time.monotonic(),self.trainer.state
+        begun = time.monotonic()
+        state = self.trainer.state
         try:
             with warnings.catch_warnings():
                 # warnings of a missing glyph, or of a logarithmic axis without values
@@ -314,7 +320,8 @@ class LiveView(TrainerCallback):
                 self.screen.show(state.log_history, self.trainer.objectives, state.max_steps,
                     pair=self.drawn_pair)
         except Exception as error: self.give_up(error)
-        self.last,ended = state.global_step,time.monotonic()
+        self.last = state.global_step
+        ended = time.monotonic()
         # the first drawing also loads libraries, so its time does not count
         self.after = ended + max(self.seconds, PAUSE*(ended-begun)*self.drawn)
         self.drawn = True
@@ -326,6 +333,7 @@ class LiveView(TrainerCallback):
         warnings.warn(f'the live view stops, training continues: {type(error).__name__}: {error}',
             stacklevel=2)
 
+# %% ../nbs/32_live.ipynb #39dc588a
 def find_pair(
     names,      # Two names, or None
     objectives, # K objectives

@@ -25,7 +25,6 @@ from .training.evaluation import Evaluation, objective_values
 from .training.evidence import AfterUpdate, Gradients, LogRatios, gramian_logs, trainable
 from .training.scoring import Ranges, declared_objective, distinct, named_reward
 from .weighting.core import Sketch, Weighting, make_weighting, weighting_names
-_all_ = ['MultiObjectiveConfig', 'MultiObjectiveTrainer'] # public names
 
 # %% ../nbs/30_trainer.ipynb #0bb6dbfc
 # the defaults of TRL's RLOOConfig, and RLOO's own loss
@@ -35,6 +34,7 @@ OTHER_DEFAULTS = dict(num_generations=8, beta=0., loss_type='dapo')
 
 def _option(default, help): return field(default=default, metadata={'help': help})
 
+# %% ../nbs/30_trainer.ipynb #a1bb48ee
 @dataclass
 class MultiObjectiveConfig(GRPOConfig):
     "`GRPOConfig` plus the estimator, the weighting, and how often the objective vector is measured."
@@ -97,7 +97,8 @@ def build_weighting(
     weighting=None, # A `Weighting` or a name; None: that of `args`
 )->Weighting: # Not started
     "Return the weighting of a trainer, with TRL's `reward_weights` as its initial weights."
-    options,given = dict(args.weighting_options or {}),args.reward_weights
+    options = dict(args.weighting_options or {})
+    given = args.reward_weights
     name = args.weighting_name if weighting is None else weighting
     if given is None: return make_weighting(name, **options)
     if isinstance(name, Weighting) or 'weights' in options:
@@ -312,9 +313,10 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
         args = args or default_config(model)
         if not isinstance(args, MultiObjectiveConfig):
             raise ConfigError('args', type(args).__name__, 'a MultiObjectiveConfig')
-        self.args,self.weighting = args,build_weighting(args, weighting)
-        given = ([] if reward_funcs is None else reward_funcs if isinstance(reward_funcs, list)
-            else [reward_funcs])
+        self.args = args
+        self.weighting = build_weighting(args, weighting)
+        given = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        if reward_funcs is None: given = []
         objectives,known = _objectives(given)
         # raises an error for wrong weights before a model is loaded
         if given and not kwargs.get('environment_factory'):
@@ -331,7 +333,8 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
 
     def _prepare(self, rewards, objectives, known):
         "Start the weighting on the objectives and set up the observations that it needs."
-        self.ranges,self.objectives = Ranges(objectives, known),objectives
+        self.objectives = objectives
+        self.ranges = Ranges(objectives, known)
         self.archive = ParetoArchive(np.zeros(len(objectives)))
         self.weighting.start(objectives)
         self.length_rewards = [f for f in rewards if hasattr(f, 'observe')
@@ -375,8 +378,8 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
         penalty = self._add_sequence_log_probs(output) if self.loss_type=='rloo' else None
         if not self.model.training: return output
         if penalty is not None: self._log_spread(penalty)
-        mine = slice(self.accelerator.process_index*len(inputs),
-            (self.accelerator.process_index+1)*len(inputs))
+        first = self.accelerator.process_index*len(inputs)
+        mine = slice(first, first + len(inputs))
         lengths = self.accelerator.gather(output['completion_mask'].sum(1))
         # (B*G, K)
         each = self.estimator(lengths)(self._rewards).float() if self._measures_now else None

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 from ..errors import ConfigError
-_all_ = ['missing_parts', 'Checkpoints'] # public names
 
 # %% ../../nbs/27_checkpoints.ipynb #2e1a7454
 class EpochSampler(torch.utils.data.Sampler):
@@ -36,6 +35,7 @@ TRASH = '.incomplete' # folder of checkpoints that are being written or removed
 
 def process_file(rank:int)->str: return f'mora_process_{rank}.pt'
 
+# %% ../../nbs/27_checkpoints.ipynb #08dea451
 def missing_parts(
     checkpoint,          # Folder checkpoint-N
     processes:int=1,     # Number of processes that resume from it
@@ -70,7 +70,8 @@ class Checkpoints:
 
     def __init__(self, *args, **kwargs):
         # name -> object with state_dict and load_state_dict
-        self.stateful,self.stateful_rewards = {},{}
+        self.stateful = {}
+        self.stateful_rewards = {}
         super().__init__(*args, **kwargs)
 
     def _get_train_sampler(self, dataset=None):
@@ -138,7 +139,8 @@ class Checkpoints:
 
     def load_process_state(self, state):
         "Set the state from `process_state`."
-        self._step,self._buffered_inputs = state['step'],state['batch']
+        self._step = state['step']
+        self._buffered_inputs = state['batch']
         for name,reward in self.stateful_rewards.items():
             reward.load_state_dict(state['rewards'][name])
 

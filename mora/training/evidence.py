@@ -16,7 +16,6 @@ from trl.trainer.utils import split_tensor_dict
 from ..gradients import (GradientSketch, clip_gramian, conflicts, gradient_norms, gramian,
     layer_gramian,
     objective_jacobian, sketched_gradients)
-_all_ = ['Gradients', 'LogRatios'] # public names
 
 # %% ../../nbs/28_evidence.ipynb #fa676914
 def trainable(
@@ -41,7 +40,8 @@ class Gradients:
 
     def exact_gramian(self, output, advantages, layers):
         "Return the Gramian (K, K) of a generation batch, from the advantages (b, K) of this process."
-        params,jacobian = trainable(self.model),0.
+        params = trainable(self.model)
+        jacobian = 0.
         for chunk in split_tensor_dict({**output, 'advantages': advantages},
                 self.args.steps_per_generation):
             jacobian = jacobian + objective_jacobian(self.objective_losses(chunk), params.values())
@@ -52,8 +52,9 @@ class Gradients:
     def objective_losses(self, chunk):
         "Return the loss of each objective on a chunk, from one forward pass. Logs nothing."
         kept = {n: getattr(self, n) for n in ('_metrics', 'aux_loss_enabled') if hasattr(self, n)}
-        self._metrics,self.aux_loss_enabled,self._logps = {'train': defaultdict(list),
-            'eval': defaultdict(list)},False,{}
+        self._metrics = {'train': defaultdict(list), 'eval': defaultdict(list)}
+        self.aux_loss_enabled = False
+        self._logps = {}
         try:
             with self.compute_loss_context_manager():
                 return [self._compute_loss(self.model, {**chunk, 'advantages': a})
@@ -86,7 +87,8 @@ class Gradients:
         self._sketch_sum = (self._sketch_sum
             + sketched_gradients(self.sketch.take(), *self._sketched))
         if self.accelerator.sync_gradients:
-            gradients,self._sketch_sum = self.accelerator.reduce(self._sketch_sum, 'mean'),0.
+            gradients = self.accelerator.reduce(self._sketch_sum, 'mean')
+            self._sketch_sum = 0.
             self.observe_gramian(clip_gramian(gramian(gradients), gradients.norm(dim=1)))
         return loss
 
@@ -107,6 +109,7 @@ MODEL_INPUTS = [n for n in inspect.signature(
     ('self', 'model', 'input_ids', 'attention_mask', 'logits_to_keep', 'batch_size')
     and not n.startswith('compute_')]
 
+# %% ../../nbs/28_evidence.ipynb #0ac2d795
 class LogRatios:
     "Mixin for `GRPOTrainer` that measures log-ratios of tokens, to the initial policy or of an update."
     def __init__(self, *args, **kwargs):
@@ -165,6 +168,7 @@ class LogRatios:
     def observe_update(self, rewards, advantages, log_ratios, mask):
         "Receive (B*G, K), (B*G,), (B*G, T), (B*G, T) after the last step on a batch."
 
+# %% ../../nbs/28_evidence.ipynb #6acdc752
 class AfterUpdate(TrainerCallback):
     "Callback that calls `updated` of a trainer after each optimizer step, before a save."
     def __init__(self, trainer): self.trainer = trainer

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from ..errors import ConfigError
 from ..rewards import objective_of
-_all_ = ['named_reward', 'Ranges'] # public names
 
 # %% ../../nbs/25_scoring.ipynb #ab119acd
 def _one_value(value):
@@ -31,7 +30,8 @@ def reward_values(
     n:int,    # Number of completions
 )->list: # n entries, each a float or None
     "Return the values of a reward. Raises `ConfigError` unless each is a finite number, None or NaN."
-    field,expected = f'values of reward {name!r}','a list of numbers, with None or NaN where the reward does not apply'
+    field = f'values of reward {name!r}'
+    expected = 'a list of numbers, with None or NaN where the reward does not apply'
     if isinstance(output, torch.Tensor): output = output.detach().cpu()
     shape = getattr(output, 'shape', None)
     if shape is not None:
@@ -70,6 +70,7 @@ def _naming(name):
     except (Exception, SystemExit) as e:
         raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
 
+# %% ../../nbs/25_scoring.ipynb #8e1a3e74
 def named_reward(
     reward_func,   # A reward function or object; models and their paths are passed through
     objective=None # Its `Objective`; None: `objective_of(reward_func)`
@@ -77,7 +78,7 @@ def named_reward(
     "Return `reward_func` with checked values and with its name in exceptions."
     if not callable(reward_func) or isinstance(reward_func, torch.nn.Module): return reward_func
     objective = objective or objective_of(reward_func)
-    count = lambda args,kwargs: len(args[0] if args else kwargs['completions'])
+    def count(args, kwargs): return len(args[0] if args else kwargs['completions'])
     def scored(*args, **kwargs):
         with _naming(objective.name):
             return reward_values(objective.name, reward_func(*args, **kwargs), count(args, kwargs))
@@ -87,7 +88,8 @@ def named_reward(
                 count(args, kwargs))
     named = functools.wraps(reward_func, updated=())(scored_async if is_async(reward_func)
         else scored)
-    named.__name__,named.objective = objective.name,objective
+    named.__name__ = objective.name
+    named.objective = objective
     return named
 
 # %% ../../nbs/25_scoring.ipynb #2395cd43
@@ -95,10 +97,14 @@ def distinct(
     objectives, # K `Objective`s
 )->list: # The same, with names that differ
     "Return `objectives` with a number added to each repeated name. Warns once."
-    names,out = set(),[]
+    names = set()
+    out = []
     for o in objectives:
-        name,i = o.name,1
-        while name in names: name,i = f'{o.name}_{i+1}',i+1
+        name = o.name
+        number = 1
+        while name in names:
+            number += 1
+            name = f'{o.name}_{number}'
         names.add(name)
         out.append(o if name==o.name
             else replace(o, name=name, label=name if o.label==o.name else o.label))
@@ -137,14 +143,17 @@ class Ranges:
         objectives, # K `Objective`s
         known,      # K bools: whether the range was declared
     ):
-        self.objectives,self.known,self.settled = list(objectives),list(known),False
+        self.objectives = list(objectives)
+        self.known = list(known)
+        self.settled = False
         self._warned = set()
 
     def settle(self,
         values, # Objective values of completions, shape (N, K), natural units, NaN where one does not apply
     )->bool: # True if a range changed
         "Set each range that is not declared from the first values."
-        before,self.settled = self.objectives,True
+        before = self.objectives
+        self.settled = True
         self.objectives = [o if known else self._fitted(o, column)
             for o,known,column in zip(before, self.known, _columns(values), strict=True)]
         return self.objectives!=before
@@ -180,7 +189,8 @@ class Ranges:
     def load_state_dict(self, state):
         self.objectives = [replace(o, range=tuple(r))
             for o,r in zip(self.objectives, state['ranges'], strict=True)]
-        self.settled,self._warned = state['settled'],set(state['warned'])
+        self.settled = state['settled']
+        self._warned = set(state['warned'])
 
 def _columns(values):
     "Return the values of each objective without NaN, from `values` (N, K)."
