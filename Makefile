@@ -7,10 +7,10 @@ BIN    := .venv/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 .DEFAULT_GOAL := help
-.PHONY: help study report test test-minimal notebooks readme lab clean
+.PHONY: help study report test notebooks readme lab clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  e.g.  make study GRID=paper SEEDS=1      runs in runs/paper, report in figures/paper_report.html"
 
@@ -32,6 +32,7 @@ test: .venv/ready ## every notebook, notebooks and mora/ in step, README, lint, 
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest
 
+.PHONY: test-minimal
 .venv-minimal/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-minimal
 	@.venv-minimal/bin/python -m pip install -q -c constraints.txt -e . nbdev fastcore matplotlib
