@@ -366,6 +366,7 @@ class MultiObjectiveTrainer(Evaluation, Gradients, LogRatios, Checkpoints, GRPOT
         values = objective_values(rewards, lengths, self.objectives)
         self.observe_first_values(values)
         self.ranges.watch(values)
+        self.weighting.observe_progress(self.state.global_step, self.state.max_steps)
         self.weighting.observe_values(values)
         self.weighting.observe_rewards(rewards)
         # TRL logs the scalar `reward` with these weights

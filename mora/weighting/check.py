@@ -40,7 +40,7 @@ def _replay(K, steps, B=4, G=4, seed=0):
             vector = np.where(np.arange(K)==0, np.nan, vector)
             tokens['log_ratios'][:2] = np.nan
         lr = 1e-3*(1-t/(2*steps))
-        yield dict(case=f'step {t}', rewards=rewards, values=rewards, gramian=gramian, lr=lr,
+        yield dict(case=f'step {t}', progress=(t, steps), rewards=rewards, values=rewards, gramian=gramian, lr=lr,
                    vector=vector, estimator=make_estimator('grpo', G), **tokens)
 
 def _objectives(K):
@@ -65,6 +65,7 @@ def _step(weighting, seen, order, objectives):
     log_ratios = seen['log_ratios'].clone()
     mask = seen['mask'].clone()
     case = seen['case']
+    weighting.observe_progress(*seen['progress'])
     weighting.observe_values(torch.tensor(_natural(seen['values'], objectives)[:,order]))
     weighting.observe_rewards(rewards)
     if 'gramian' in weighting.needs:
@@ -191,7 +192,7 @@ def _stress(K, algorithm, G, B=4, seed=0):
         J = rng.normal(size=(K, 8))/4*varies[:,None]
         vector = torch.tensor(rewards).nanmean(0).numpy()
         tokens = _tokens(B*G, 10., (seed, t))
-        yield dict(case=case, rewards=rewards.astype(np.float32), values=rewards, gramian=J@J.T,
+        yield dict(case=case, progress=(0, 1), rewards=rewards.astype(np.float32), values=rewards, gramian=J@J.T,
                    lr=1e-3, vector=vector, estimator=estimator, **tokens)
 
 def _check_stressed(fresh, order, objectives):

@@ -162,6 +162,8 @@ class Weighting(_Named):
         self.weights = check_weights(self._given, len(self.objectives), self.simplex)
         return self
 
+    def observe_progress(self, step, steps): # Optimizer steps done; steps of the whole run
+        "Receive the progress of the run, before each batch."
     def observe_values(self, values): # (B*G, K), natural units
         "Receive what a validation would measure of each completion of a batch."
     def observe_rewards(self, rewards): # (B*G, K), NaN where a reward does not apply
