@@ -132,7 +132,7 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
     "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation",
     "a multiple of gradient_accumulation_steps (2)"),
-    "an old name": (dict(steps=4), "steps", "max_steps, the name of this setting now"),
+    "an old name": (dict(steps=4), "steps", "max_steps, the new name of this setting"),
 }
 
 OPTIONS = {  # trainer options -> a part of the line; the field is the first option
