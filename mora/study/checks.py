@@ -200,7 +200,7 @@ def lora_config(config):
     try:
         from peft import LoraConfig
     except ImportError:
-        raise ConfigError('lora', config.lora, 'nothing without peft: pip install peft') from None
+        raise ConfigError('lora', config.lora, 'no value without peft: pip install peft') from None
     try:
         return LoraConfig(task_type='CAUSAL_LM', **config.lora)
     except Exception as error:
@@ -265,7 +265,7 @@ def check_lora_values(
     kinds = get_type_hints(LoraConfig) | dict(lora_alpha=float) # peft accepts any number
     for name,value in options.items():
         if name in OF_PEFT:
-            raise ConfigError(name, value, 'no value in a recipe: peft or the study sets it')
+            raise ConfigError(name, value, 'set by peft or the study, not by a recipe')
         if name in kinds: fit(name, value, kinds[name])
         if value==[]:
             raise ConfigError(name, value, 'a list that is not empty')
@@ -379,7 +379,7 @@ def check_machine(
     from transformers.integrations import integration_utils
     for name,package in PACKAGES.items():
         if options.get(name) and importlib.util.find_spec(package) is None:
-            raise ConfigError(name, options[name], f'nothing here, as {package} is not installed')
+            raise ConfigError(name, options[name], f'no value, because {package} is not installed')
     if options.get('fp16') and not torch.cuda.is_available():
         raise ConfigError('fp16', True, 'false on a machine without a GPU')
     trackers = options.get('report_to', 'none')

@@ -60,10 +60,11 @@ def run_scores(
     reference,  # Reference point on the normalised scale, shape (K,)
 )->pd.DataFrame: # One row per run: run, algorithm, method, preset, seed, then the measures
     "Return the measures of each run that need no other run."
-    test,validation = vectors(results, objectives),vectors(results, objectives, 'validation')
+    test = vectors(results, objectives)
+    validation = vectors(results, objectives, 'validation')
     runs = hypervolume_table(test, objectives, reference).set_index('run')
-    seen = validation.assign(seen=_volumes(validation, objectives,
-        reference))[['run', 'step', 'seen']]
+    seen = validation.assign(seen=_volumes(validation, objectives, reference))
+    seen = seen[['run', 'step', 'seen']]
     both = test.assign(chosen=_volumes(test, objectives, reference)).merge(seen,
         on=['run', 'step']).query('step>0')
     front = mark_front(test, objectives, ['run']).query('front').groupby('run')
@@ -214,13 +215,14 @@ def claim_pairs(
     "Return the values of every claim for each pair of runs."
     objectives = study_objectives(results)
     reference = np.zeros(len(objectives)) if reference is None else reference
-    scores,checkpoints,out = run_scores(results, objectives, reference),_checkpoints(results,
-        objectives, reference),[]
+    scores = run_scores(results, objectives, reference)
+    checkpoints = _checkpoints(results, objectives, reference)
+    out = []
     if not (scores['method']=='fixed').any():
         raise ConfigError('results', 'no fixed weights', 'runs of fixed weights to compare with')
     for method in [m for m in scores['method'].unique() if m!='fixed']:
-        own,several = partners(scores, method),scores.loc[scores['method']==method,
-            'preset'].nunique()>1
+        own = partners(scores, method)
+        several = scores.loc[scores['method']==method, 'preset'].nunique()>1
         todo = ([(q, m, own) for q in ['dominance', 'presets'][:1+several] for m in BETTER]
             + [('speed', m, own) for m in SPEED])
         if best: todo += [('best', m, partners(scores, method, best)) for m in BETTER]
@@ -229,12 +231,12 @@ def claim_pairs(
                 own.merge(pd.DataFrame(COUNTER, columns=['algorithm', 'preset'])))]
         out += [pair_values(p, m, scores, checkpoints).assign(question=q, method=method, measure=m)
             for q,m,p in todo]
-    moves,rates = weight_moves(results, objectives),learning_steps(vectors(results, objectives),
-        objectives)
-    out += [_between(moves[moves['method'].str.startswith('gradient')], 1, _ORDER,
-        '>').assign(question='order'),
-            _between(rates[(rates['method']=='fixed') & (rates['preset']==RATES_PRESET)], -1,
-            _RATES, 'before').assign(question='rates')]
+    moves = weight_moves(results, objectives)
+    moves = moves[moves['method'].str.startswith('gradient')]
+    rates = learning_steps(vectors(results, objectives), objectives)
+    rates = rates[(rates['method']=='fixed') & (rates['preset']==RATES_PRESET)]
+    out += [_between(moves, 1, _ORDER, '>').assign(question='order'),
+        _between(rates, -1, _RATES, 'before').assign(question='rates')]
     columns = ['question', 'method', 'measure', 'algorithm', 'preset', 'seed', 'ours', 'theirs',
         'never']
     return pd.concat([t for t in out if len(t)], ignore_index=True)[columns]

@@ -54,8 +54,8 @@ def make_tokenizer()->PreTrainedTokenizerFast: # Pads on the left, for generatio
     tokenizer.decoder = decoders.Sequence([decoders.WordPiece('##', cleanup=False), decoders.Fuse(),
         *no_space])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token='<pad>', eos_token='<eos>',
-        unk_token='<unk>', padding_side='left',
-                                   model_max_length=256, clean_up_tokenization_spaces=False)
+        unk_token='<unk>', padding_side='left', model_max_length=256,
+        clean_up_tokenization_spaces=False)
 
 # %% ../../nbs/study/21_policies.ipynb #e3562c38
 def make_policy(
@@ -68,13 +68,11 @@ def make_policy(
 )->LlamaForCausalLM:
     "Make an untrained policy."
     torch.manual_seed(seed)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads, num_key_value_heads=1,
-        intermediate_size=ff, max_position_embeddings=256, tie_word_embeddings=False,
-        initializer_range=width**-.5,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id))
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers,
+        num_attention_heads=heads, num_key_value_heads=1, intermediate_size=ff,
+        max_position_embeddings=256, tie_word_embeddings=False, initializer_range=width**-.5,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
 
 # %% ../../nbs/study/21_policies.ipynb #340ce191
 @dataclass(frozen=True)
@@ -88,8 +86,7 @@ class Habit:
         "Draw one random style."
         pick = lambda options,shares: rng.choices(options, shares)[0]
         merge = pick((0., .5, 1., None), self.steps)
-        return Style(merge or 0., merge is None, pick(MARKERS, self.markers),
-            pick(TALKS, self.talk),
+        return Style(merge or 0., merge is None, pick(MARKERS, self.markers), pick(TALKS, self.talk),
             rng.random()*100<self.box)
 
 HABITS = dict(
@@ -140,8 +137,9 @@ def lessons(
     def pack(rows):
         longest = max(len(q)+len(s) for q,s in rows)
         fill = lambda head,body,value: head + body + [value]*(longest-len(head)-len(body))
-        return torch.tensor([fill(q, s, tokenizer.pad_token_id) for q,s in rows]),torch.tensor(
-            [fill([-100]*len(q), s, -100) for q,s in rows])
+        ids = torch.tensor([fill(q, s, tokenizer.pad_token_id) for q,s in rows])
+        labels = torch.tensor([fill([-100]*len(q), s, -100) for q,s in rows])
+        return ids,labels
     return rng.sample([pack(pairs[i:i+batch]) for i in range(0, n*batch, batch)], n)
 
 def rate(
@@ -197,8 +195,8 @@ def complete(
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id, **chance)
     ids = ids[:, inputs.input_ids.shape[1]:]
-    return tokenizer.batch_decode(ids,
-        skip_special_tokens=True),(ids!=tokenizer.pad_token_id).sum(1).tolist()
+    texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return texts,(ids!=tokenizer.pad_token_id).sum(1).tolist()
 
 def objective_vector(
     model,              # A causal language model
@@ -291,8 +289,8 @@ def decode(
         going = going & ~stopping_criteria(ids[rows, :t+1], None)
         if not going.any(): break
         if going.sum()<drop_below*len(rows):
-            rows,tokens,position,bias,caches = rows[going],tokens[going],position[going],bias[going],[c[:, going]
-                for c in caches]
+            rows,tokens,position,bias = rows[going],tokens[going],position[going],bias[going]
+            caches = [c[:, going] for c in caches]
             going = going[going]
         logits = next_logits(model, tokens, [a[position] for a in angles], caches, bias, t)
         position = position+1

@@ -299,15 +299,15 @@ def setting_name(
 
 # %% ../../nbs/study/38_settings.ipynb #752bb17b
 def _refused(names, why):
-    return dict.fromkeys(names.split(), f'nothing here: {why}')
+    return dict.fromkeys(names.split(), f'no value: {why}')
 
 REFUSED = { # argument of TRL -> text after "expected"
-    **_refused('output_dir', 'the option --out is the folder of a run'),
+    **_refused('output_dir', 'the option --out sets the folder of a run'),
     **_refused('num_train_epochs', 'max_steps ends a run'),
     **_refused('eval_strategy', 'eval_steps and test_steps set when a run is evaluated'),
     **_refused('generation_batch_size', 'per_device_train_batch_size and steps_per_generation set it'),
-    **_refused('reward_weights', 'the setting preset'),
-    **_refused('data_seed', 'the setting seed'),
+    **_refused('reward_weights', 'the setting preset sets the weights'),
+    **_refused('data_seed', 'the setting seed sets it'),
     **_refused('logging_steps logging_strategy', 'every step is logged'),
     **_refused('eval_on_start eval_delay', 'every run is measured before its first step'),
     **_refused('save_strategy save_only_model save_on_each_node',

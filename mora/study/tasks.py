@@ -315,9 +315,9 @@ def table_task(
     return Task(name, *sets, paper_rewards(2048.), max_completion_length=2048)
 
 # %% ../../nbs/study/20_tasks.ipynb #74e5cde0
+# names that TRL and Python reserve
 TAKEN = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric',
-    'environments',
-         'image', 'images', 'self') # names that TRL and Python reserve
+    'environments', 'image', 'images', 'self')
 
 def load_dataset_task(
     source,                      # A file, a folder, or a hub id

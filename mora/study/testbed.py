@@ -57,9 +57,8 @@ def make_testbed(
         raise ConfigError('problem', name, "pymoo: pip install 'mora-rl[dev]'") from None
     problem = get_problem(pymoo_name, **options)
     front = problem.pareto_front() # some points of pymoo's front of zdt3 are dominated
-    return Testbed(name, problem, tuple(Objective(f'f{k+1}', 'min', r)
-        for k,r in enumerate(ranges)),
-        front[pareto_mask(-front)])
+    objectives = tuple(Objective(f'f{k+1}', 'min', r) for k,r in enumerate(ranges))
+    return Testbed(name, problem, objectives, front[pareto_mask(-front)])
 
 # %% ../../nbs/study/60_testbed.ipynb #606d4889
 class BoxPolicy:
@@ -142,11 +141,13 @@ def climb(
     **options,                # Options of the weighting: weights, ...
 )->Climb:
     "Train a policy on `testbed`."
-    w,policy = make_weighting(weighting, **options),policy or BoxPolicy(testbed.n, seed=seed)
+    w = make_weighting(weighting, **options)
+    policy = policy or BoxPolicy(testbed.n, seed=seed)
     N = groups*num_generations
     estimator = make_estimator(algorithm, num_generations, torch.full((N,), 1+policy.n))
     greedy = lambda: testbed.vectors(policy.greedy())[0]
-    first,optimizer = deepcopy(policy),torch.optim.Adam([policy.theta], lr=learning_rate)
+    first = deepcopy(policy)
+    optimizer = torch.optim.Adam([policy.theta], lr=learning_rate)
     seen,sampled,weights,thetas = [greedy()],[],[],[policy.theta.tolist()]
     w.start(testbed.objectives, seen[0])
     for t in range(steps):
@@ -186,14 +187,14 @@ def sweep(
     **options,            # Options of `climb` for all runs
 )->pd.DataFrame: # One row per run: problem, method, preference, seed, greedy (K), expected (K), std
     "Train with every method, preference and seed."
-    rows,grid = [],[(m,w,s) for m in methods for w in preferences for s in seeds]
+    rows = []
+    grid = [(m,w,s) for m in methods for w in preferences for s in seeds]
     # show a bar only after 10 s
     for m,w,s in tqdm(grid, desc=testbed.name, unit='climb', delay=10):
         r = climb(testbed, **{**options, **methods[m]}, weights=list(w), seed=s)
         rows.append(dict(problem=testbed.name, method=m, preference=tuple(w), seed=s,
-            greedy=r.greedy[-1],
-            expected=expected(testbed, r.policy),
-                         std=r.policy.parts()[1].max()))
+            greedy=r.greedy[-1], expected=expected(testbed, r.policy),
+            std=r.policy.parts()[1].max()))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/60_testbed.ipynb #10a4e54a
@@ -203,7 +204,7 @@ def inside(
     margin:float=.1,    # Smallest distance from the ends, normalised. The largest distance from the front is half of it
 )->np.ndarray: # Shape (N,), bool
     "Return whether vectors are near the front and away from its ends, where an objective is best."
-    front,points = normalise(testbed.front, testbed.objectives),normalise(np.stack(list(vectors)),
-        testbed.objectives)
+    front = normalise(testbed.front, testbed.objectives)
+    points = normalise(np.stack(list(vectors)), testbed.objectives)
     distance = lambda to: np.linalg.norm(points[:,None]-to, axis=2).min(1)
     return (distance(front)<margin/2) & (distance(front[front.argmax(0)])>margin)
