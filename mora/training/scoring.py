@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from ..errors import ConfigError
-from ..rewards import objective_of
+from ..rewards import is_async, objective_of
 
 # %% ../../nbs/25_scoring.ipynb #ab119acd
 def _one_value(value):
@@ -56,12 +56,6 @@ def reward_values(
     return values
 
 # %% ../../nbs/25_scoring.ipynb #ab94f152
-def is_async(reward_func)->bool:
-    "Return True for an async function, a partial of one, or an object with an async `__call__`."
-    while isinstance(reward_func, functools.partial): reward_func = reward_func.func
-    return (inspect.iscoroutinefunction(reward_func)
-        or inspect.iscoroutinefunction(getattr(reward_func, '__call__', None))) # noqa: B004
-
 @contextmanager
 def _naming(name):
     "Context that names the reward in every exception."

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ScheduledWeighting']
 
-# %% ../../nbs/15_weighting_scheduled.ipynb #75835564
+# %% ../../nbs/15_weighting_scheduled.ipynb #541b6bc9
 import numpy as np
 from ..errors import ConfigError, check_number, one_of
 from .core import Weighting, check_weights
 
-# %% ../../nbs/15_weighting_scheduled.ipynb #e25c53e3
+# %% ../../nbs/15_weighting_scheduled.ipynb #721b684a
 _SHAPES = dict(
     constant=lambda x: 0.,
     linear=lambda x: x,
@@ -34,7 +34,7 @@ def _checked_points(points, by):
         raise ConfigError('points', positions, 'positions that rise')
     return list(points)
 
-# %% ../../nbs/15_weighting_scheduled.ipynb #e3d1d116
+# %% ../../nbs/15_weighting_scheduled.ipynb #3d108701
 class ScheduledWeighting(Weighting):
     """Weights that follow a schedule given beforehand.
 
