@@ -19,10 +19,11 @@ def test_weights_decay_by_step(algorithm, tmp_path):
 
 def test_a_gated_reward_of_a_recipe_trains_as_the_class_made_by_hand(tmp_path):
     gated = {"gated": {"reward": "conciseness", "by": "accuracy"}}
+    by_hand = {"mora.reward_designs:GatedConciseness": {"range": [0, 80]}}
     runs = [
         run_experiment(ExperimentConfig(**TINY, max_steps=2, rewards=["accuracy", reward, "clarity"]),
             tmp_path / str(i)).metrics.drop(columns="seconds")
-        for i, reward in enumerate([gated, "mora.reward_designs:GatedConciseness"])
+        for i, reward in enumerate([gated, by_hand])
     ]
     assert "rewards/conciseness/mean" in set(runs[0].name)
     pd.testing.assert_frame_equal(*runs, check_exact=True)
