@@ -7,7 +7,6 @@ __all__ = ['named_reward', 'Ranges']
 
 # %% ../../nbs/25_scoring.ipynb #1cbe2527
 import functools
-import inspect
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
