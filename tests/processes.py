@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 from accelerate.state import DistributedType, PartialState
+from small_models import own_completions
 from torch.distributed.tensor import DTensor
 
 from mora.errors import ConfigError
@@ -50,8 +51,7 @@ def answers(prompts, trainer):
     "Random completions that depend on the step and the place in the global batch alone; greedy ones in evaluation."
     prompt_ids = trainer._tokenize_prompts(prompts)[0]
     if not trainer.model.training:
-        return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0],
-            logprobs=None)
+        return dict(prompt_ids=prompt_ids, completion_ids=own_completions(trainer, prompt_ids), logprobs=None)
     completions = []
     for i in range(len(prompts)):
         rng = np.random.default_rng([trainer.state.global_step, trainer.accelerator.process_index * len(prompts) + i])

@@ -1,4 +1,6 @@
 """Random-weight models of the architectures that the paper trains, small enough for seconds."""
+import inspect
+
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
@@ -31,3 +33,10 @@ def small_model(family, tokenizer, **changes):
         policy.model.embed_tokens.weight[:, 0] = 1.0
         policy.lm_head.weight[1, 0] = 0.6
     return policy
+
+
+def own_completions(trainer, prompt_ids):
+    "Completions that TRL itself generates, one of each prompt."
+    # TRL 1.9 has no argument `num_generations`
+    rest = [1] if "num_generations" in inspect.signature(trainer._generate_single_turn).parameters else []
+    return trainer._generate_single_turn(prompt_ids, None, {}, *rest)[0]
