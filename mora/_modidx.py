@@ -865,6 +865,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'mora/trainer.py'),
                               'mora.trainer._has_state': ('trainer.html#_has_state', 'mora/trainer.py'),
                               'mora.trainer._objectives': ('trainer.html#_objectives', 'mora/trainer.py'),
+                              'mora.trainer._option': ('trainer.html#_option', 'mora/trainer.py'),
                               'mora.trainer.build_weighting': ('trainer.html#build_weighting', 'mora/trainer.py'),
                               'mora.trainer.check_advantages': ('trainer.html#check_advantages', 'mora/trainer.py'),
                               'mora.trainer.check_gradients': ('trainer.html#check_gradients', 'mora/trainer.py'),

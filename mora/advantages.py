@@ -12,8 +12,6 @@ from functools import partial, wraps
 import torch
 from torch import Tensor
 from .errors import ConfigError, one_of
-_all_ = ['ESTIMATORS', 'grpo', 'rloo', 'reinforce', 'reinforce_plus_plus',
-    'make_estimator'] # public names
 
 # %% ../nbs/02_advantages.ipynb #fe15f982
 LARGE = 2.**32 # larger numbers go to float64, because float32 sums of their squares can overflow

@@ -144,17 +144,13 @@ def same_answer(
 
 # %% ../nbs/00_answers.ipynb #d20b090e
 _CHARACTERS = {'−': '-', '–': '-', '‐': '-', '‑': '-', '⁄': '/', '∕': '/', '∶': ':', '′': "'",
-    '’': "'",
-    '‘': '', '“': '', '”': '', '。': '.', '、': ',', '⟨': '(', '⟩': ')', '×': r'\times ',
-    '÷': r'\div ',
-    '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ', '≥': r'\ge ', '≠': r'\ne ',
-    '≈': r'\approx ',
-    '±': r'\pm ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}', 'º': r'^{\circ}',
-    '˚': r'^{\circ}',
-    '∈': r'\in ', '∪': r'\cup ', '∩': r'\cap ', '∅': r'\emptyset ', '→': r'\rightarrow ',
-    '←': r'\leftarrow ',
-    '€': r'\euro ', '£': r'\pounds ', 'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}',
-    'ℚ': r'\mathbb{Q}', 'ℂ': r'\mathbb{C}'}
+    '’': "'", '‘': '', '“': '', '”': '', '。': '.', '、': ',', '⟨': '(', '⟩': ')', '×': r'\times ',
+    '÷': r'\div ', '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '≤': r'\le ', '≥': r'\ge ',
+    '≠': r'\ne ', '≈': r'\approx ', '±': r'\pm ', '∞': r'\infty ', '√': r'\sqrt ', '°': r'^{\circ}',
+    'º': r'^{\circ}', '˚': r'^{\circ}', '∈': r'\in ', '∪': r'\cup ', '∩': r'\cap ',
+    '∅': r'\emptyset ', '→': r'\rightarrow ', '←': r'\leftarrow ', '€': r'\euro ', '£': r'\pounds ',
+    'ℝ': r'\mathbb{R}', 'ℤ': r'\mathbb{Z}', 'ℕ': r'\mathbb{N}', 'ℚ': r'\mathbb{Q}',
+    'ℂ': r'\mathbb{C}'}
 
 def _latex_character(char):
     "Return LaTeX for a character that is not ASCII. A mark precedes a raised or lowered character."
@@ -185,15 +181,12 @@ def _ascii(text):
 def _spellings():
     "Return a dict: command -> its one spelling."
     alike = {'': r'\left \right \displaystyle \! \( \) \[ \] $ " `',
-             ' ': r'\, \; \: \> \quad \qquad \enspace \thinspace ~',
-             r'\frac ': r'\dfrac \tfrac \cfrac', r'\le ': r'\leq \leqslant <=',
-             r'\ge ': r'\geq \geqslant >=',
-             r'\ne ': r'\neq !=', '<': r'\lt', '>': r'\gt', '^': '**', r'\cdot ': r'\ast *',
-             '|': r'\lvert \rvert \vert', r'\{': r'\lbrace', r'\}': r'\rbrace',
-             '[': r'\lbrack', ']': r'\rbrack',
-             '(': r'\langle', ')': r'\rangle', r'\dollar ': r'\$', r'\percent ': r'\% %',
-             r'\rightarrow ': r'\to',
-             r'\emptyset ': r'\varnothing', r'^{\circ}': r'\degree', r'\row ': '\\\\'}
+        ' ': r'\, \; \: \> \quad \qquad \enspace \thinspace ~', r'\frac ': r'\dfrac \tfrac \cfrac',
+        r'\le ': r'\leq \leqslant <=', r'\ge ': r'\geq \geqslant >=', r'\ne ': r'\neq !=',
+        '<': r'\lt', '>': r'\gt', '^': '**', r'\cdot ': r'\ast *', '|': r'\lvert \rvert \vert',
+        r'\{': r'\lbrace', r'\}': r'\rbrace', '[': r'\lbrack', ']': r'\rbrack', '(': r'\langle',
+        ')': r'\rangle', r'\dollar ': r'\$', r'\percent ': r'\% %', r'\rightarrow ': r'\to',
+        r'\emptyset ': r'\varnothing', r'^{\circ}': r'\degree', r'\row ': '\\\\'}
     return {command: written for written,commands in alike.items()
         for command in commands.split()} | {'\\ ': ' '}
 
@@ -220,12 +213,10 @@ _NAMES |= dict.fromkeys(('infty', 'infinity', 'inf'), r'\infty ')
 _NAMES |= dict.fromkeys(('percent', 'percentage', 'pct'), r'\percent ')
 _UNITS = {short: name for name,shorts in dict(
     meter='m metre', kilometer='km kilometre', centimeter='cm centimetre',
-    millimeter='mm millimetre', inch='in inche',
-    foot='ft feet', yard='yd', mile='mi', gram='g', kilogram='kg', milligram='mg', pound='lb',
-    ounce='oz',
-    liter='l litre', milliliter='ml millilitre', second='s sec', minute='min', hour='h hr',
-    square='sq', degree='deg',
-    dollar='usd').items() for short in shorts.split()}
+    millimeter='mm millimetre', inch='in inche', foot='ft feet', yard='yd', mile='mi', gram='g',
+    kilogram='kg', milligram='mg', pound='lb', ounce='oz', liter='l litre',
+    milliliter='ml millilitre', second='s sec', minute='min', hour='h hr', square='sq',
+    degree='deg', dollar='usd').items() for short in shorts.split()}
 # words that change the number before them
 _NO_UNITS = set(
     """or and not no nor but if else than more less least most over under above below about around

@@ -10,7 +10,6 @@ import difflib
 import math
 from numbers import Integral, Real
 import numpy as np
-_all_ = ['ConfigError', 'one_of'] # public names
 
 # %% ../nbs/00_errors.ipynb #a87dcec6
 MOST_SHOWN = 200 # characters of a value in a message
@@ -62,6 +61,7 @@ def one_of(
         raise ConfigError(field, value, 'one of ' + ', '.join(map(str, allowed)))
     return value
 
+# %% ../nbs/00_errors.ipynb #ae5d3e9f
 def closest(
     name,  # Name that the user wrote
     names, # Names that exist

@@ -10,19 +10,17 @@ import itertools
 import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
-_all_ = ['STYLE', 'in_words'] # public names
 
 # %% ../nbs/29_figure_style.ipynb #06e869ef
-STYLE = {
-    'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8,
-    'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7,
-    'axes.spines.top':False, 'axes.spines.right':False, 'axes.linewidth':.6, 'axes.grid':True,
-    'axes.axisbelow':True, 'grid.color':'.9', 'grid.linewidth':.5,
-    'xtick.major.width':.6, 'ytick.major.width':.6, 'xtick.major.size':2.5, 'ytick.major.size':2.5,
-    'xtick.minor.size':0, 'ytick.minor.size':0,
+STYLE = { 'font.family':'DejaVu Sans', 'font.size':8, 'axes.titlesize':8, 'axes.labelsize':8,
+    'xtick.labelsize':7, 'ytick.labelsize':7, 'legend.fontsize':7, 'axes.spines.top':False,
+    'axes.spines.right':False, 'axes.linewidth':.6, 'axes.grid':True, 'axes.axisbelow':True,
+    'grid.color':'.9', 'grid.linewidth':.5, 'xtick.major.width':.6, 'ytick.major.width':.6,
+    'xtick.major.size':2.5, 'ytick.major.size':2.5, 'xtick.minor.size':0, 'ytick.minor.size':0,
     'lines.linewidth':1.3, 'lines.markersize':4, 'legend.frameon':False, 'legend.handlelength':2.4,
-    'savefig.dpi':200, 'figure.dpi':100,
-    'svg.hashsalt':'mora', 'svg.fonttype':'path'}
+    'savefig.dpi':200, 'figure.dpi':100, 'svg.hashsalt':'mora', 'svg.fonttype':'path'}
+
+# %% ../nbs/29_figure_style.ipynb #ccc1e7a7
 COLUMN,PAGE = 3.3,7. # widths in inches
 
 def paper_style():
@@ -34,15 +32,12 @@ OBJECTIVE_LOOKS = list(zip(['#000000', '#D55E00', '#56B4E9', '#CC79A7', '#009E73
 
 # %% ../nbs/29_figure_style.ipynb #3467b2d5
 _WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient':'Gradient-based',
-    'best-fixed':'Best fixed weights',
-          'hypervolume-effective':'Hypervolume, effective', 'gradient-anchor':'Gradient, anchored',
-          'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
-          'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO',
-          'hvo':'HVO', 'paretopo':'ParetoPO', 'ctwa':'CTWA',
-          'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt', 'safe_rlhf':'Safe RLHF',
-          'smooth_tchebycheff':'Smooth Tchebycheff',
-          'grpo':'GRPO', 'rloo':'RLOO', 'reinforce':'REINFORCE',
-          'reinforce_plus_plus':'REINFORCE++'}
+    'best-fixed':'Best fixed weights', 'hypervolume-effective':'Hypervolume, effective',
+    'gradient-anchor':'Gradient, anchored', 'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
+    'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO', 'hvo':'HVO',
+    'paretopo':'ParetoPO', 'ctwa':'CTWA', 'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt',
+    'safe_rlhf':'Safe RLHF', 'smooth_tchebycheff':'Smooth Tchebycheff', 'grpo':'GRPO',
+    'rloo':'RLOO', 'reinforce':'REINFORCE', 'reinforce_plus_plus':'REINFORCE++'}
 
 def in_words(
     name, # Name of a method, preset, objective or algorithm
@@ -51,6 +46,7 @@ def in_words(
     text = _WORDS.get(name, str(name).replace('_', ' '))
     return text[:1].upper() + text[1:]
 
+# %% ../nbs/29_figure_style.ipynb #cba62946
 def axis_label(
     objective, # `Objective`
     scale='',  # Text after the unit, such as "log scale"

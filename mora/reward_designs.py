@@ -10,8 +10,6 @@ __all__ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'Grade
 from .errors import check_number
 from .rewards import AccuracyReward, ClarityReward, ConcisenessReward, step_markers
 from .rewards import _has_box, _lengths, _listed, _text
-_all_ = ['MovingConciseness', 'TargetConciseness', 'GradedConciseness', 'GradedClarity',
-    'GatedConciseness', 'GatedClarity', 'OpposedConciseness'] # public names
 
 # %% ../nbs/04_reward_designs.ipynb #d9569895
 class MovingConciseness(ConcisenessReward):

@@ -160,7 +160,7 @@ def test_a_failing_drawing_stops_nothing_and_warns_once(make, monkeypatch):
         warnings.simplefilter("always")
         trainer.train()
     said = [str(w.message) for w in caught if "live view" in str(w.message)]
-    assert said == ["the live view stopped, training continues: ZeroDivisionError: division by zero"]
+    assert said == ["the live view stops, training continues: ZeroDivisionError: division by zero"]
     assert trainer.state.global_step == 3
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 from ..errors import ConfigError
-_all_ = ['missing_parts', 'Checkpoints'] # public names
 
 # %% ../../nbs/27_checkpoints.ipynb #2e1a7454
 class EpochSampler(torch.utils.data.Sampler):
-    "TRL's `RepeatSampler`, with the order that belongs to the epoch."
+    "TRL's `RepeatSampler` with the order of the current epoch."
     def __init__(self,
         sampler, # A `RepeatSampler`
         epoch,   # Function that returns the current epoch
@@ -36,12 +35,13 @@ TRASH = '.incomplete' # folder of checkpoints that are being written or removed
 
 def process_file(rank:int)->str: return f'mora_process_{rank}.pt'
 
+# %% ../../nbs/27_checkpoints.ipynb #08dea451
 def missing_parts(
     checkpoint,          # Folder checkpoint-N
     processes:int=1,     # Number of processes that resume from it
     deepspeed:bool=False,# The optimizer is DeepSpeed's
 )->list: # Names, empty if nothing is missing
-    "What a checkpoint lacks for resuming bit for bit."
+    "Return the files that a checkpoint lacks for a bit-for-bit resume."
     folder = Path(checkpoint)
     random_states = (['rng_state.pth'] if processes==1
         else [f'rng_state_{r}.pth' for r in range(processes)])
@@ -57,7 +57,7 @@ def missing_parts(
 def first_not_finite(
     model, # A torch module
 ): # Name of a parameter, or None
-    "The first trained parameter that holds a NaN or an infinite number."
+    "Return the name of the first trained parameter that holds a NaN or an infinite number."
     for name,p in model.named_parameters():
         values = p.detach()
         if hasattr(values, 'to_local'): values = values.to_local() # this process's shard
@@ -65,12 +65,13 @@ def first_not_finite(
 
 # %% ../../nbs/27_checkpoints.ipynb #682fc785
 class Checkpoints:
-    "Mixin for `GRPOTrainer`: checkpoints appear whole and resume bit for bit."
-    _staging = None # where a checkpoint is being written
+    "Mixin for `GRPOTrainer` with checkpoints that are complete and resume bit for bit."
+    _staging = None # folder of the checkpoint that is written now
 
     def __init__(self, *args, **kwargs):
         # name -> object with state_dict and load_state_dict
-        self.stateful,self.stateful_rewards = {},{}
+        self.stateful = {}
+        self.stateful_rewards = {}
         super().__init__(*args, **kwargs)
 
     def _get_train_sampler(self, dataset=None):
@@ -90,7 +91,7 @@ class Checkpoints:
                 shutil.rmtree(staged.parent, ignore_errors=True)
             raise
         finally: self._staging = None
-        # every process has written its random state, and its shards
+        # after this line, every process has written its random state and its shards
         self.accelerator.wait_for_everyone()
         self._note_best(run_dir)
         if self.args.should_save:
@@ -107,7 +108,7 @@ class Checkpoints:
                 f'step {self.state.global_step}: parameter {name} is not finite. Nothing was saved at this step.')
 
     def _note_best(self, run_dir):
-        "Give the best checkpoint the path that it will have."
+        "Set the path of the best checkpoint to its final one."
         best = self.state.best_global_step
         path = run_dir/f'{PREFIX_CHECKPOINT_DIR}-{best}'
         if best and (best==self.state.global_step or path.is_dir()):
@@ -115,30 +116,31 @@ class Checkpoints:
 
     def save_model(self, output_dir=None, _internal_call=False):
         super().save_model(output_dir, _internal_call)
-        # then TRL writes shards alone
+        # in this case TRL writes shards only
         if self.is_fsdp_enabled and 'SHARDED' in str(
                 self.accelerator.state.fsdp_plugin.state_dict_type):
             self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
 
     @property
-    def _passes_a_batch(self): # micro-batches that one generation serves
+    def _passes_a_batch(self): # micro-batches for each generation
         return self.args.steps_per_generation*self.num_iterations
 
     def global_state(self)->dict: # Fit for JSON
-        "State that all processes share."
+        "Return the state that is equal in all processes."
         return dict(num_processes=self.accelerator.num_processes,
             passes_a_batch=self._passes_a_batch,
             **{k: v.state_dict() for k,v in self.stateful.items()})
 
     def process_state(self)->dict: # For `torch.save`
-        "State of this process alone."
+        "Return the state of this process."
         between_batches = self._step%self._passes_a_batch==0
         return dict(step=self._step, batch=None if between_batches else self._buffered_inputs,
             rewards={k: v.state_dict() for k,v in self.stateful_rewards.items()})
 
     def load_process_state(self, state):
-        "Take up the state that `process_state` gave."
-        self._step,self._buffered_inputs = state['step'],state['batch']
+        "Set the state from `process_state`."
+        self._step = state['step']
+        self._buffered_inputs = state['batch']
         for name,reward in self.stateful_rewards.items():
             reward.load_state_dict(state['rewards'][name])
 
@@ -176,7 +178,7 @@ class Checkpoints:
 
 # %% ../../nbs/27_checkpoints.ipynb #a5f84cce
 def _replace_folder(source:Path, target:Path):
-    "Rename `source` to `target` in place of an older checkpoint, and clear the folder it stood in."
+    "Rename `source` to `target`, replace an older checkpoint, and remove the parent of `source`."
     if target.exists():
         if not (target/'trainer_state.json').is_file():
             raise ConfigError('output_dir', str(target),
@@ -186,7 +188,7 @@ def _replace_folder(source:Path, target:Path):
     shutil.rmtree(source.parent, ignore_errors=True)
 
 def discard(folder:Path, trash:Path):
-    "Remove `folder` by way of `trash`, a folder that holds nothing whole."
+    "Move `folder` into `trash`, a folder of incomplete checkpoints, and delete it there."
     trash.mkdir(exist_ok=True)
     os.replace(folder, trash/f'old-{folder.name}')
     shutil.rmtree(trash/f'old-{folder.name}', ignore_errors=True)

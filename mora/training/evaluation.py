@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from ..errors import ConfigError
 from ..rewards import objective_of
-_all_ = ['Evaluation'] # public names
 
 # %% ../../nbs/26_evaluation.ipynb #187e072a
 def objective_values(
@@ -21,7 +20,7 @@ def objective_values(
     lengths:torch.Tensor, # (N,) tokens
     objectives,           # K `Objective`s
 )->torch.Tensor: # (N, K), float64, natural units, NaN likewise
-    "What each completion contributes to the objective vector: its reward, or its length where that is measured."
+    "Return what each completion adds to the objective vector: its reward, or its length in tokens."
     columns = [lengths if o.measure=='length' else rewards[:,k] for k,o in enumerate(objectives)]
     return torch.stack([c.double() for c in columns], 1)
 
@@ -31,7 +30,7 @@ def greedy(
     trainer,         # A TRL trainer
     kl:bool=False,   # Also compute log-probs of the reference model, for TRL's KL metric
 ):
-    "Greedy decoding in a trainer."
+    "Context in which a trainer decodes greedily."
     beta = trainer.beta
     if not kl: trainer.beta = 0.
     engine,names = ((trainer.vllm_generation, ('temperature', 'generation_kwargs'))
@@ -55,7 +54,7 @@ def greedy(
 
 @contextlib.contextmanager
 def random_state_kept(device):
-    "Restore the random states of Python, NumPy and torch on leaving."
+    "Context that restores the random states of Python, NumPy and torch at its end."
     python,numpy = random.getstate(),np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type=='cuda' else []): yield
     random.setstate(python)
@@ -63,18 +62,18 @@ def random_state_kept(device):
 
 # %% ../../nbs/26_evaluation.ipynb #fac3a260
 class Evaluation:
-    "Mixin for `GRPOTrainer`: evaluations are greedy objective vectors."
+    "Mixin for `GRPOTrainer` that evaluates greedy objective vectors."
     def __init__(self, *args, **kwargs):
-        # an evaluation by the trainer itself; of the validation set
+        # True during a scheduled evaluation, and during that of the validation set
         self._scheduled = self._validating = False
-        # values of the evaluation under way; completions still to come, None if unknown
+        # values of the current evaluation, and its remaining completions (None: unknown)
         self._rows,self._rows_left = [],None
         super().__init__(*args, **kwargs)
         self.objectives = [replace(objective_of(f), name=n)
             for f,n in zip(self.reward_funcs, self.reward_func_names, strict=True)]
 
     def _evaluate(self, trial, ignore_keys_for_eval, skip_scheduler=False):
-        # the checkpoint's run has this evaluation already
+        # the run of the checkpoint has logged this evaluation
         at_start_of_resumed = skip_scheduler and self.state.global_step>0
         if at_start_of_resumed: return {}
         self._scheduled = True
@@ -97,7 +96,7 @@ class Evaluation:
 
     @contextlib.contextmanager
     def _flow_kept(self):
-        "Transformers drops a log and an evaluation that are due when anybody evaluates in a callback; keep them due."
+        "Context that keeps a due log and evaluation, which transformers drops after an evaluation in a callback."
         due = self.control.should_log,self.control.should_evaluate
         try: yield
         finally: self.control.should_log,self.control.should_evaluate = due
@@ -158,15 +157,15 @@ class Evaluation:
         return rewards
 
     def gathered_lengths(self, completion_ids_list):
-        "Tokens of the completions of all processes, shape (B*G,)."
+        "Return the number of tokens of each completion of all processes, shape (B*G,)."
         return self.accelerator.gather(torch.tensor([len(ids) for ids in completion_ids_list],
             device=self.accelerator.device))
 
     def observe_first_values(self, values):
-        "Told the (N, K) objective values of every scheduled validation, before `observe_validation`."
-    def observe_validation(self, vector): "Told the (K,) vector of every scheduled validation."
+        "Receive the objective values (N, K) of a scheduled validation, before `observe_validation`."
+    def observe_validation(self, vector): "Receive the objective vector (K,) of a scheduled validation."
 
 def _completions(dataloader, num_generations):
-    "Completions of one pass through an evaluation set; None if the set has no length."
+    "Return the number of completions of one evaluation, or None if the set has no length."
     try: return len(dataloader.dataset)*num_generations
     except TypeError: return None

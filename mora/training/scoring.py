@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from ..errors import ConfigError
 from ..rewards import objective_of
-_all_ = ['named_reward', 'Ranges'] # public names
 
 # %% ../../nbs/25_scoring.ipynb #ab119acd
 def _one_value(value):
-    "`value` as a float, None if it is None; raises TypeError, ValueError, OverflowError or RuntimeError otherwise."
+    "Return `value` as a float, or None for None. Raises an error of the conversion for anything else."
     if value is None: return None
     if isinstance(value, (str, bytes, dict, list, tuple, complex, np.complexfloating)):
         raise TypeError
@@ -30,8 +29,9 @@ def reward_values(
     output,   # What the reward function returned
     n:int,    # Number of completions
 )->list: # n entries, each a float or None
-    "Values of a reward. Raises `ConfigError` for anything but one finite number, None or NaN for each completion."
-    field,expected = f'values of reward {name!r}','a list of numbers, with None or NaN where the reward does not apply'
+    "Return the values of a reward. Raises `ConfigError` unless each is a finite number, None or NaN."
+    field = f'values of reward {name!r}'
+    expected = 'a list of numbers, with None or NaN where the reward does not apply'
     if isinstance(output, torch.Tensor): output = output.detach().cpu()
     shape = getattr(output, 'shape', None)
     if shape is not None:
@@ -57,28 +57,28 @@ def reward_values(
 
 # %% ../../nbs/25_scoring.ipynb #ab94f152
 def is_async(reward_func)->bool:
-    "Whether `reward_func` is an async function, a partial of one, or an object with an async `__call__`."
+    "Return True for an async function, a partial of one, or an object with an async `__call__`."
     while isinstance(reward_func, functools.partial): reward_func = reward_func.func
-
     return (inspect.iscoroutinefunction(reward_func)
         or inspect.iscoroutinefunction(getattr(reward_func, '__call__', None))) # noqa: B004
 
 @contextmanager
 def _naming(name):
-    "Say in every exception which reward raised it."
+    "Context that names the reward in every exception."
     try: yield
     except ConfigError: raise
     except (Exception, SystemExit) as e:
         raise RuntimeError(f'reward {name!r} raised {type(e).__name__}: {e}') from e
 
+# %% ../../nbs/25_scoring.ipynb #8e1a3e74
 def named_reward(
     reward_func,   # A reward function or object; models and their paths are passed through
     objective=None # Its `Objective`; None: `objective_of(reward_func)`
-):
-    "`reward_func` under the name of its objective: values are checked, and exceptions say the name."
+): # A function that returns one float or None for each completion
+    "Return `reward_func` with checked values and with its name in exceptions."
     if not callable(reward_func) or isinstance(reward_func, torch.nn.Module): return reward_func
     objective = objective or objective_of(reward_func)
-    count = lambda args,kwargs: len(args[0] if args else kwargs['completions'])
+    def count(args, kwargs): return len(args[0] if args else kwargs['completions'])
     def scored(*args, **kwargs):
         with _naming(objective.name):
             return reward_values(objective.name, reward_func(*args, **kwargs), count(args, kwargs))
@@ -88,18 +88,23 @@ def named_reward(
                 count(args, kwargs))
     named = functools.wraps(reward_func, updated=())(scored_async if is_async(reward_func)
         else scored)
-    named.__name__,named.objective = objective.name,objective
+    named.__name__ = objective.name
+    named.objective = objective
     return named
 
 # %% ../../nbs/25_scoring.ipynb #2395cd43
 def distinct(
     objectives, # K `Objective`s
 )->list: # The same, with names that differ
-    "`objectives` with a number added to each name that occurred before. Warns once."
-    names,out = set(),[]
+    "Return `objectives` with a number added to each repeated name. Warns once."
+    names = set()
+    out = []
     for o in objectives:
-        name,i = o.name,1
-        while name in names: name,i = f'{o.name}_{i+1}',i+1
+        name = o.name
+        number = 1
+        while name in names:
+            number += 1
+            name = f'{o.name}_{number}'
         names.add(name)
         out.append(o if name==o.name
             else replace(o, name=name, label=name if o.label==o.name else o.label))
@@ -113,7 +118,7 @@ def distinct(
 def trl_range(
     reward_func, # Any reward function
 ): # (low, high), or None if it is not one of TRL's that leave [0, 1]
-    "Range of a reward function of `trl.rewards`."
+    "Return the range of a reward function of `trl.rewards`."
     if not str(getattr(reward_func, '__module__', '')).startswith('trl.'): return None
     name = getattr(reward_func, '__name__', '')
     bounds = dict(soft_overlong_punishment_reward=[-1., 0.],
@@ -126,26 +131,29 @@ def trl_range(
 def declared_objective(
     reward_func, # A reward function, object, model, or the path of a model
 ): # (`Objective`, whether its range is known)
-    "The objective of a reward, and whether its range was declared or is known from TRL."
+    "Return the objective of a reward, and whether its range is declared or known from TRL."
     objective,known = objective_of(reward_func),trl_range(reward_func)
     if hasattr(reward_func, 'objective'): return objective,True
     return (replace(objective, range=known), True) if known else (objective, False)
 
 # %% ../../nbs/25_scoring.ipynb #3eb6e42c
 class Ranges:
-    "Objectives whose ranges are declared, or taken from the first values that are seen. Stateful."
+    "Objectives with ranges that are declared or taken from the first values. Stateful."
     def __init__(self,
         objectives, # K `Objective`s
         known,      # K bools: whether the range was declared
     ):
-        self.objectives,self.known,self.settled = list(objectives),list(known),False
+        self.objectives = list(objectives)
+        self.known = list(known)
+        self.settled = False
         self._warned = set()
 
     def settle(self,
         values, # Objective values of completions, shape (N, K), natural units, NaN where one does not apply
     )->bool: # True if a range changed
-        "Take the ranges that nobody declared from the first values."
-        before,self.settled = self.objectives,True
+        "Set each range that is not declared from the first values."
+        before = self.objectives
+        self.settled = True
         self.objectives = [o if known else self._fitted(o, column)
             for o,known,column in zip(before, self.known, _columns(values), strict=True)]
         return self.objectives!=before
@@ -181,10 +189,11 @@ class Ranges:
     def load_state_dict(self, state):
         self.objectives = [replace(o, range=tuple(r))
             for o,r in zip(self.objectives, state['ranges'], strict=True)]
-        self.settled,self._warned = state['settled'],set(state['warned'])
+        self.settled = state['settled']
+        self._warned = set(state['warned'])
 
 def _columns(values):
-    "The numbers of each objective among `values` (N, K), without NaN."
+    "Return the values of each objective without NaN, from `values` (N, K)."
     values = torch.as_tensor(values).double().cpu()
     return [column[~column.isnan()].tolist() for column in values.unbind(1)]
 

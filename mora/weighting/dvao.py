@@ -36,8 +36,8 @@ class DvaoWeighting(Weighting):
     Source (grade B): "DVAO: Dynamic Variance-adaptive Advantage Optimization for Multi-reward
     Reinforcement Learning", https://arxiv.org/abs/2605.25604, two re-implementations.
     State: weights, which do not move.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     uses_estimator = False
     def __init__(self,

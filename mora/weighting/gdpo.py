@@ -22,8 +22,8 @@ class GdpoWeighting(Weighting):
     Source (grade A): "GDPO: Group reward-Decoupled Normalization Policy Optimization for
     Multi-reward RL Optimization", https://arxiv.org/abs/2601.05242, code NVlabs/GDPO.
     State: weights, which do not move.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     simplex = False
     uses_estimator = False

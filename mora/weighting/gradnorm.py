@@ -45,8 +45,8 @@ class GradnormWeighting(Weighting):
     for Adaptive Loss Balancing in Deep Multitask Networks", https://arxiv.org/abs/1711.02257, as in
     yining610/ctwa.
     State: weights, initial and latest losses.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     state = ('initial', 'losses')
     needs = frozenset({'gramian'})

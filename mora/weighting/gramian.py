@@ -102,7 +102,7 @@ def raw_weights(
     preference:np.ndarray, # On the simplex, shape (K,)
     seed:int=0,            # Of the call's own random numbers
 )->np.ndarray: # Shape (K,), not normalised; NaN if the solver fails
-    "Return the weights from `solver`: 0 for objectives without a gradient, whatever the scale."
+    "Return the weights from `solver`: 0 for objectives without a gradient, at any scale."
     live = _alive(gramian)
     if live.sum()<2: return live.astype(float) # nothing to solve
     block = gramian.copy()
@@ -154,9 +154,9 @@ class GramianWeighting(Weighting):
     Rey, "Jacobian Descent for Multi-Objective Optimization", https://arxiv.org/abs/2406.16232.
     Each method's paper is in TorchJD's documentation.
     State: weights, multiplier, number of calls, the memory of the method.
-    Evidence: on the embedded task under GRPO from balanced weights, UPGrad is not told apart from
-    fixed weights and MGDA ends lower (nbs/experiments/leaderboard). The other methods are not
-    judged.
+    Evidence: on the embedded task under GRPO from balanced weights, the difference of UPGrad from
+    fixed weights is undecided, and MGDA ends lower (nbs/experiments/leaderboard). The other
+    methods were not compared.
     """
     needs = frozenset({'gramian'})
     multiplier_on = 'advantage'

@@ -40,7 +40,7 @@ class HvoWeighting(Weighting):
     ai4business-LiAuto/HVO.
     State: weights, which do not move.
     Evidence: on the embedded task under GRPO it ends higher than fixed weights at an equal start.
-    The front of all checkpoints is not told apart. It ends below the best fixed weights of a search
+    The difference of the front of all checkpoints is undecided. It ends below the best fixed weights of a search
     (nbs/experiments/leaderboard).
     """
     def __init__(self,

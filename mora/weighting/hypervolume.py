@@ -58,10 +58,10 @@ class HypervolumeWeighting(Weighting):
     Multi-Objective Alignment Through Dynamic Reward Weighting", https://arxiv.org/abs/2509.11452,
     code yining610/dynamic-reward-weighting.
     State: multiplier, gain, unit of the gain, archive.
-    Evidence: neither mode is told apart from fixed weights at equal preset under four estimators,
-    and both end below the best fixed weights of a search (nbs/experiments/claims). The published
-    multiplier has no effect under GRPO and REINFORCE++, up to epsilon
-    (nbs/experiments/what_is_inert).
+    Evidence: the difference of both modes from fixed weights at equal preset is undecided under
+    four estimators, and both end below the best fixed weights of a search
+    (nbs/experiments/claims). The published multiplier has no effect under GRPO and REINFORCE++, up
+    to epsilon (nbs/experiments/what_is_inert).
     """
     needs = frozenset({'validation'})
     state = ('gain', 'gain_scale', 'front')

@@ -21,8 +21,8 @@ class MoGrpoWeighting(Weighting):
     Source (grade B; the weights are ours): "MO-GRPO: Mitigating Reward Hacking of Group Relative
     Policy Optimization on Multi-Objective Problems", https://arxiv.org/abs/2509.22047.
     State: weights, which do not move.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     multiplier_on = 'advantage'
     uses_estimator = False

@@ -49,8 +49,8 @@ class ParetopoWeighting(Weighting):
     Source (grade C; many choices are ours): ParetoPO, "Towards Pareto-Optimal Tool-Integrated Agents
     with Pareto Ranking Policy Optimization", https://arxiv.org/abs/2606.16111.
     State: weights, which do not move, multiplier, archive, gain, number of batches seen.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     state = ('gain', 'step', 'archive')
     def __init__(self,

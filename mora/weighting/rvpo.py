@@ -39,8 +39,8 @@ class RvpoWeighting(Weighting):
     Source (grade B, defaults C; the weights are ours): "RVPO: Risk-Sensitive Alignment via Variance
     Regularization", https://arxiv.org/abs/2605.05750.
     State: weights, which do not move, and the number of batches seen.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     state = ('step',)
     uses_estimator = False

@@ -39,8 +39,8 @@ class SawWeighting(Weighting):
     for Multi-Objective Reinforcement Learning in Large Language Models",
     https://arxiv.org/abs/2606.07705, code Zhaolutuan/SAW.
     State: weights, multiplier.
-    Evidence: on the embedded task under GRPO not told apart from fixed weights at equal starts,
-    and below the best fixed weights of a search (nbs/experiments/leaderboard).
+    Evidence: on the embedded task under GRPO the difference from fixed weights at equal starts is
+    undecided. It ends below the best fixed weights of a search (nbs/experiments/leaderboard).
     """
     def __init__(self,
         weights=None,    # Priorities: K numbers, the name of a preset, or None for equal ones, as published
