@@ -59,6 +59,7 @@ WRONG = [
     ("ctwa", "eta", True),
     ("rvpo", "risk", True),
     ("frontier", "floor", True),
+    ("corr_grpo", "eps", True),
 ]
 
 
