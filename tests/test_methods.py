@@ -60,6 +60,7 @@ WRONG = [
     ("rvpo", "risk", True),
     ("frontier", "floor", True),
     ("corr_grpo", "eps", True),
+    ("dara", "cap", True),
 ]
 
 
