@@ -61,6 +61,7 @@ WRONG = [
     ("frontier", "floor", True),
     ("corr_grpo", "eps", True),
     ("dara", "cap", True),
+    ("gd2po", "threshold", True),
 ]
 
 
