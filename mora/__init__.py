@@ -23,7 +23,7 @@ _PUBLIC = dict(
 # the module of a method has its name: mo_grpo has MoGrpoWeighting
 for _method in '''fixed hypervolume gradient gdpo mo_grpo saw dvao rvpo hvo paretopo tchebycheff
     smooth_tchebycheff ctwa gradnorm pama dynaopt lagrangian safe_rlhf gramian frontier corr_grpo
-    dara gd2po'''.split():
+    dara gd2po sa_mrpo'''.split():
     _words = [word.capitalize() for word in _method.split('_')]
     _PUBLIC[f'weighting.{_method}'] = ''.join(_words) + 'Weighting'
 __getattr__,__dir__,__all__ = lazy_names('mora', _PUBLIC, lambda module: 'trl')
@@ -63,3 +63,4 @@ if TYPE_CHECKING:
     from mora.weighting.corr_grpo import CorrGrpoWeighting
     from mora.weighting.dara import DaraWeighting
     from mora.weighting.gd2po import Gd2poWeighting
+    from mora.weighting.sa_mrpo import SaMrpoWeighting

@@ -62,6 +62,7 @@ WRONG = [
     ("corr_grpo", "eps", True),
     ("dara", "cap", True),
     ("gd2po", "threshold", True),
+    ("sa_mrpo", "gamma", True),
 ]
 
 
