@@ -207,7 +207,7 @@ def live_figure(
     history,    # The trainer's `log_history`
     objectives, # K objectives
     steps=None, # Steps of the whole run
-    pair=None,  # Two `Objective`s for the front; the first two if None
+    pair=None,  # Two `Objective`s for the front. None: the first two
 ): # `matplotlib.figure.Figure`
     "Return the figure of a run: objectives, weights and front."
     from matplotlib.figure import Figure

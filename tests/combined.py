@@ -1,6 +1,7 @@
 """What `test_combinations.py` trains: tiny steps on completions that are the same in every combination, and a
 record of all that a weighting saw."""
 import functools
+import inspect
 from unittest import mock
 
 import numpy as np
@@ -64,8 +65,10 @@ def answers(prompts, trainer):
     prompt_ids = trainer._tokenize_prompts(prompts)[0]
     if trainer.model.training:
         return dict(prompt_ids=prompt_ids, completion_ids=completions(trainer, len(prompts)), logprobs=None)
-    return dict(prompt_ids=prompt_ids, completion_ids=trainer._generate_single_turn(prompt_ids, None, {}, 1)[0],
-        logprobs=None)
+    # TRL 1.9 has no argument `num_generations`
+    rest = [1] if "num_generations" in inspect.signature(trainer._generate_single_turn).parameters else []
+    completion_ids = trainer._generate_single_turn(prompt_ids, None, {}, *rest)[0]
+    return dict(prompt_ids=prompt_ids, completion_ids=completion_ids, logprobs=None)
 
 
 class Engine:

@@ -47,7 +47,7 @@ def test_version(words):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
 def test_signal_stops_a_run(number, tmp_path):
-    "The sentence of Ctrl-C, the exit code of the signal, and a folder from which the same command goes on."
+    "The sentence of Ctrl-C, the exit code of the signal, and a folder from which the same command resumes."
     words = ["train", "--max-steps", "10000", "--save-steps", "1", "--per-device-train-batch-size", "16",
         "--test-size", "2", "--validation-size", "2", "--out", "run"]
     unblocked = dict(preexec_fn=lambda: [signal.signal(n, signal.default_int_handler if n == signal.SIGINT
@@ -60,7 +60,7 @@ def test_signal_stops_a_run(number, tmp_path):
     process.send_signal(number)
     said = process.communicate()[1]
     assert process.returncode == 128 + number and "Traceback" not in said, said
-    assert "stopped; the same command goes on from step " in said.splitlines()[-1]
+    assert "stopped; the same command resumes it from step " in said.splitlines()[-1]
     assert list(tmp_path.glob("run/checkpoint-*"))
 
 

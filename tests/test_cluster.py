@@ -76,7 +76,7 @@ def grid(tmp_path):
 def test_ctrl_c_ends_the_kernels_of_all_nodes(cluster, tmp_path):
     code, said, pids = interrupted(tmp_path, '--engine', 'ray')
     assert code==130 and 'Traceback' not in said and said.endswith(
-        'stopped; the same command goes on\n') and said.count(': stopped')==3, said
+        'stopped; the same command resumes it\n') and said.count(': stopped')==3, said
     end = time.time()+120
     while any(map(psutil.pid_exists, pids)) and time.time()<end:
         time.sleep(.1) # a kernel looks once a second whether its worker is there

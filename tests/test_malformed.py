@@ -113,7 +113,7 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "lora alpha text": (dict(lora=dict(lora_alpha="x")), "lora", "lora_alpha as a number"),
     "lora start": (dict(lora=dict(init_lora_weights="nonsense")), "lora", "one of gaussian"),
     "lora flag": (dict(lora=dict(use_dora="x")), "lora", "true or false"),
-    "lora of peft": (dict(lora=dict(peft_type="IA3")), "lora", "what peft"),
+    "lora of peft": (dict(lora=dict(peft_type="IA3")), "lora", "set by peft"),
     "lora tokens": (dict(lora=dict(trainable_token_indices=[])), "lora", "not empty"),
     "lora kind of target": (dict(lora=dict(target_modules=[1])), "lora", ""),
     "lora dropout 2": (dict(lora=dict(lora_dropout=2)), "lora", "at most"),
@@ -132,7 +132,7 @@ SETTINGS = {  # as a recipe -> (field, a part of the line)
     "weights twice": (dict(weighting_options=dict(weights=[1, 0, 0])), "weighting_options", "the preset"),
     "minibatches odd": (dict(gradient_accumulation_steps=2, steps_per_generation=3), "steps_per_generation",
     "a multiple of gradient_accumulation_steps (2)"),
-    "an old name": (dict(steps=4), "steps", "max_steps, the name of this setting now"),
+    "an old name": (dict(steps=4), "steps", "max_steps, the new name of this setting"),
 }
 
 OPTIONS = {  # trainer options -> a part of the line; the field is the first option
@@ -169,8 +169,8 @@ OPTIONS = {  # trainer options -> a part of the line; the field is the first opt
     "report_to not installed": (dict(report_to="neptune"), "installed"),
     "package not installed": (dict(use_liger_kernel=True), "not installed"),
     "deepspeed file": (dict(deepspeed="nowhere.json"), ""),
-    "eval_on_start": (dict(eval_on_start=True), "nothing here"),
-    "eval_delay": (dict(eval_delay=3), "nothing here"),
+    "eval_on_start": (dict(eval_on_start=True), "no value"),
+    "eval_delay": (dict(eval_delay=3), "no value"),
     "seed": (dict(seed=7), "beside trainer_options"),
     "learning_rate": (dict(learning_rate=1e-5), "beside trainer_options"),
     "weighting": (dict(weighting="gdpo"), "beside trainer_options"),

@@ -139,7 +139,7 @@ def test_killed_study_goes_on(tmp_path, grid):
     again = start('study', grid, '--out', tmp_path/'runs')
     said = again.communicate()[0]
     assert again.returncode==0, said
-    assert '2 to go on with' in said and '100%|' in said and all(f'] {n}: accuracy' in said for n in names)
+    assert '2 to resume' in said and '100%|' in said and all(f'] {n}: accuracy' in said for n in names)
     for config in grid_configs(read_grid(grid)):
         whole = run_experiment(config, tmp_path/'whole'/config.name)
         pd.testing.assert_frame_equal(numbers(tmp_path/'runs'/config.name), whole.metrics.drop(columns='seconds'),
@@ -290,7 +290,7 @@ def interrupted(tmp_path, *words):
 
 def test_ctrl_c_ends_the_kernels_and_says_how_to_go_on(tmp_path):
     code, said, pids = interrupted(tmp_path)
-    assert code==130 and 'Traceback' not in said and 'the same command goes on' in said, said
+    assert code==130 and 'Traceback' not in said and 'the same command resumes it' in said, said
     assert len(pids)==2 and not any(map(psutil.pid_exists, pids))
 
 def test_notebook_has_every_setting_with_its_help():

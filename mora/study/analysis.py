@@ -23,10 +23,10 @@ BY_PRESET = ['algorithm', 'method', 'preset']
 
 def mark_front(
     points,       # Objective vectors from `vectors`
-    objectives,   # The objectives that count, some or all of the K
-    by=BY_METHOD, # What shares one front: `BY_METHOD` or `BY_PRESET`
+    objectives,   # Objectives to compare, some or all of the K
+    by=BY_METHOD, # Columns that define a group: `BY_METHOD` or `BY_PRESET`
 )->pd.DataFrame: # `points` with the column `front`
-    "Which checkpoints after step 0 no other one of their group dominates."
+    "Mark the checkpoints after step 0 that no other checkpoint of their group dominates."
     front = pd.Series(False, points.index)
     for _,g in points[points['step']>0].groupby(by, sort=False):
         front[g.index] = pareto_mask(maximised(g[[o.name for o in objectives]], objectives))
@@ -36,9 +36,9 @@ def mark_front(
 def front_table(
     points,       # Objective vectors from `vectors`
     objectives,   # K objectives
-    by=BY_METHOD, # What shares one front
-)->pd.DataFrame: # One row per group: runs, checkpoints, how many on the front, their means and mean step
-    "Means over each group's front, natural units."
+    by=BY_METHOD, # Columns that define a group
+)->pd.DataFrame: # One row per group: runs, checkpoints, number on the front, their means and mean step
+    "Return the means over the front of each group, in natural units."
     marked = mark_front(points, objectives, by)
     trained = marked[marked['step']>0].groupby(by, sort=False)
     means = marked[marked['front']].groupby(by, sort=False)[[*(o.name for o in objectives),
@@ -51,21 +51,21 @@ def front_table(
 def end_points(
     points, # Objective vectors from `vectors`
 )->pd.DataFrame: # One row per run: its last checkpoint
-    "Where each run ends."
+    "Return the last checkpoint of each run."
     return points.loc[points.groupby('run', sort=False)['step'].idxmax()].reset_index(drop=True)
 
 def initial_point(
     points,     # Objective vectors from `vectors`
     objectives, # K objectives
 )->np.ndarray: # Shape (K,), natural units; NaN where step 0 was not measured
-    "Mean objective vector of the initial policy over runs."
+    "Return the mean objective vector of the initial policy over runs."
     return points.loc[points['step']==0, [o.name for o in objectives]].mean().to_numpy()
 
 # %% ../../nbs/study/50_analysis.ipynb #ac4070c5
 def worker_hours(
     results, # `Results`
-)->float: # Of all runs together, training and evaluations
-    "Return the hours that a study took one worker."
+)->float: # Training and evaluations of all runs together
+    "Return the number of hours of one worker that a study takes."
     steps = results.rows().drop_duplicates(['run', 'step', 'split'])
     seconds = steps.groupby(['algorithm', 'method', 'split'])['seconds']
     return float((seconds.median()*seconds.size()).sum()/3600)
@@ -73,11 +73,11 @@ def worker_hours(
 # %% ../../nbs/study/50_analysis.ipynb #f7b84244
 def choose(
     validation,   # Objective vectors from `vectors(split="validation")`
-    test,         # The same checkpoints on test problems
+    test,         # Objective vectors of the same checkpoints on test problems
     objectives,   # K objectives
-    by=BY_METHOD, # What shares one front
-)->pd.DataFrame: # Rows of `test` with `front`: chosen on validation
-    "Return test vectors of checkpoints measured on both splits, with the front chosen on validation."
+    by=BY_METHOD, # Columns that define a group
+)->pd.DataFrame: # Rows of `test` with the column `front`, chosen on validation
+    "Return test vectors of the checkpoints measured on both splits, with the front chosen on validation."
     both = test.merge(validation[['run', 'step']], on=['run', 'step'])
     chosen = mark_front(validation.merge(both[['run', 'step']], on=['run', 'step']), objectives, by)
     return both.merge(chosen[['run', 'step', 'front']], on=['run', 'step'])
@@ -87,9 +87,9 @@ def choice_table(
     validation,   # Objective vectors from `vectors(split="validation")`
     test,         # Objective vectors on test problems
     objectives,   # K objectives
-    by=BY_METHOD, # What shares one front
-)->pd.DataFrame: # Two rows a group: front chosen on validation, and on test
-    "Mean test vectors of the front by what it was chosen on: the difference is the optimism of choosing on test."
+    by=BY_METHOD, # Columns that define a group
+)->pd.DataFrame: # Two rows per group: front chosen on validation, and on test
+    "Return mean test vectors of fronts chosen on validation and on test. The difference is the optimism."
     chosen = choose(validation, test, objectives, by)
     names,rows = [o.name for o in objectives],[]
     for key,g in chosen.groupby(by, sort=False):
@@ -102,9 +102,9 @@ def choice_table(
 def hypervolumes(
     points,     # Objective vectors from `vectors`
     objectives, # K objectives
-    reference,  # Reference point on the normalised scale, shape (K,): 0 worst, 1 best end of each range
-)->pd.DataFrame: # `points` with `archive` (all checkpoints of the run so far) and `point` (this one alone)
-    "Normalised hypervolume at every checkpoint of every run."
+    reference,  # Reference point on the normalised scale, shape (K,). 0 is the worst and 1 the best end of a range
+)->pd.DataFrame: # `points` with `archive` (all checkpoints of the run so far) and `point` (this checkpoint alone)
+    "Return the normalised hypervolume at every checkpoint of every run."
     scaled = pd.DataFrame(normalise(points[[o.name for o in objectives]], objectives), points.index)
     archive = pd.Series(0., points.index)
     for _,g in points.sort_values('step').groupby('run', sort=False):
@@ -121,7 +121,7 @@ def hypervolume_table(
     objectives, # K objectives
     reference,  # Reference point on the normalised scale, shape (K,)
 )->pd.DataFrame: # One row per run: `archive`, `final` (last checkpoint), and IGD+ of both
-    "Hypervolume of each run's archive and of its end, and its distance to the front of all runs together."
+    "Return the hypervolumes of each run's archive and last checkpoint, and their IGD+ to the pooled front."
     names = [o.name for o in objectives]
     out = end_points(hypervolumes(points, objectives, reference)).rename(columns={'point':'final'})
     scaled = {r:normalise(g[names], objectives) for r,g in points[points['step']>0].groupby('run')}
@@ -138,54 +138,54 @@ def hypervolume_table(
 def iqm(
     scores,    # Any shape
     axis=None, # Axis to reduce. None: all values
-)->float: # The mean of what is left; an array where there is an axis
-    "Interquartile mean: a quarter of the scores is cut off at each end."
-    mean = stats.trim_mean(scores, .25, axis=axis) # rounds the cut down, as rliable does
+)->float: # The mean, or an array of means if there is an axis
+    "Return the interquartile mean: the mean without the lowest and the highest quarter of the scores."
+    mean = stats.trim_mean(scores, .25, axis=axis) # rounds the number of removed scores down, as rliable does
     return float(mean) if axis is None else mean
 
 # %% ../../nbs/study/50_analysis.ipynb #29241f82
 def bootstrap_interval(
-    strata,         # One array of scores a stratum (a preset), all over the same seeds in the same order
-    statistic=iqm,  # Of all scores pooled, with an `axis`
-    level=.95,      # Coverage
-    draws=2000,     # Resamples
+    strata,         # One array of scores per stratum (preset), over the same seeds in the same order
+    statistic=iqm,  # Function of all scores pooled, with the argument `axis`
+    level=.95,      # Coverage of the interval
+    draws=2000,     # Number of resamples
 )->tuple: # (low, high)
-    "Percentile bootstrap interval of `statistic`, seeds resampled whole."
+    "Return the percentile bootstrap interval of `statistic`, with whole seeds resampled."
     scores,rng = np.column_stack([np.asarray(s, float) for s in strata]),np.random.default_rng(0)
     drawn = scores[rng.integers(len(scores), size=(draws, len(scores)))]
     stats = statistic(drawn.reshape(draws, -1), axis=1)
     return tuple(float(q) for q in np.quantile(stats, [(1-level)/2, (1+level)/2]))
 
 # %% ../../nbs/study/50_analysis.ipynb #add307e2
-MIN_SEEDS = 3 # below this an interval would be a pretence
+MIN_SEEDS = 3 # fewer seeds do not give a useful interval
 
 def seed_interval(
     strata, # As in `bootstrap_interval`
-)->tuple: # (low, high); NaN with fewer than `MIN_SEEDS` seeds
-    "95% bootstrap interval of the interquartile mean, if there are seeds enough for one."
+)->tuple: # (low, high). NaN with fewer than `MIN_SEEDS` seeds
+    "Return the 95% bootstrap interval of the interquartile mean if there are enough seeds."
     return bootstrap_interval(strata) if len(strata[0])>=MIN_SEEDS else (np.nan, np.nan)
 
 def over_seeds(
-    values, # One per seed, NaN for a seed without a value
+    values, # One value per seed, NaN for a seed without a value
 )->tuple: # (interquartile mean, low, high); all NaN without a value
-    "A value over seeds with its 95% bootstrap interval."
+    "Return the interquartile mean over seeds and its 95% bootstrap interval."
     values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     return (iqm(values), *seed_interval([values])) if len(values) else (np.nan,)*3
 
 def spell(
     estimate,  # (value, low, high)
-    form='.3f',# Of each number; '+.3f' for differences
-)->str: # "0.611 [0.602, 0.620]", the value alone where there is no interval, 'none' without a value
-    "An estimate as text."
+    form='.3f',# Format of each number. '+.3f' for differences
+)->str: # "0.611 [0.602, 0.620]", "0.611" without an interval, or "none" without a value
+    "Return an estimate as text."
     value,low,high = (f'{x:{form}}' for x in estimate)
     return ('none' if np.isnan(estimate[0]) else value if np.isnan(estimate[1])
         else f'{value} [{low}, {high}]')
 
 def seeds_said(
-    n, # Seeds
+    n, # Number of seeds
 )->str: # "3 seeds (intervals from fewer than ten tend to be too narrow)"
-    "How far the number of seeds goes, in words."
+    "Return the number of seeds with a note on its intervals, in words."
     return (f"{n} seed{'s' if n>1 else ''}"
         + (f' (too few for an interval: {MIN_SEEDS} are needed)' if n<MIN_SEEDS
         else ' (intervals from fewer than ten tend to be too narrow)' if n<10 else ''))
@@ -193,19 +193,19 @@ def seeds_said(
 def side(
     estimate,      # (value, low, high) of a difference
     above='more',  # Word for an interval above 0
-    below='less',  # Word for one below
+    below='less',  # Word for an interval below 0
 )->str:
-    "Which side of 0 an interval is on, in words."
+    "Return which side of 0 an interval is on, in words."
     _,low,high = estimate
     if np.isnan(low): return f'undecided with fewer than {MIN_SEEDS} seeds'
     return above if low>0 else below if high<0 else 'not told apart'
 
 def seed_table(
     scores,         # One row per run, such as `hypervolume_table`
-    value,          # Its column to summarise
-    by=BY_METHOD,   # Groups; presets within a group are strata
+    value,          # Column to summarise
+    by=BY_METHOD,   # Columns that define a group. The presets in a group are strata
 )->pd.DataFrame: # One row per group: runs, seeds, iqm, low, high (NaN with fewer than `MIN_SEEDS` seeds)
-    "Interquartile mean over runs and its 95% bootstrap interval over the seeds that have all presets."
+    "Return the interquartile mean over runs with its 95% bootstrap interval over seeds with all presets."
     rows = []
     for key,g in scores.groupby(by, sort=False):
         whole = g.pivot(index='seed', columns='preset', values=value).dropna()
@@ -218,10 +218,10 @@ BASE = 'best-fixed' # label of the runs that all others are compared with
 
 def paired_differences(
     runs,      # One row per run, such as `hypervolume_table`
-    value,     # Its column to compare
-    base=BASE, # Method that has one preset
-)->pd.DataFrame: # `runs` with `value` minus that of `base`; those without a partner are left out
-    "Difference of each run from the run of `base` with the same algorithm and seed."
+    value,     # Column to compare
+    base=BASE, # Method to compare with. It has one preset
+)->pd.DataFrame: # `runs` with `value` minus that of `base`, without runs that have no partner
+    "Return the difference of each run from the run of `base` with the same algorithm and seed."
     bar = runs[runs['method']==one_of('base', base, list(runs['method'].unique()))]
     if bar['preset'].nunique()>1: raise ConfigError('base', base, 'a method with one preset')
     both = runs.merge(bar[['algorithm', 'seed', value]], on=['algorithm', 'seed'],
@@ -230,12 +230,12 @@ def paired_differences(
 
 def gain_over(
     runs,        # One row per run, such as `hypervolume_table`, of one algorithm
-    value,       # Its column to compare
-    ours,        # Method, all its presets
-    rival,       # Method; met at the same preset, or from every preset where it has only one
-    preset=None, # The only preset of the rival that counts
+    value,       # Column to compare
+    ours,        # Method, with all its presets
+    rival,       # Method to compare with at the same preset, or at its only preset
+    preset=None, # Preset of the rival to compare with. None: all presets
 )->tuple: # (interquartile mean of the differences, low, high); NaN with fewer than `MIN_SEEDS` seeds
-    "What a method gains over another, run by run on the same seed, and its 95% bootstrap interval."
+    "Return the gain of a method over another on the same seeds, and its 95% bootstrap interval."
     theirs = runs[(runs['method']==rival) & (True if preset is None else runs['preset']==preset)]
     keys = ['seed'] if theirs['preset'].nunique()==1 else ['seed', 'preset']
     both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys,
@@ -245,11 +245,11 @@ def gain_over(
     return iqm(d),*seed_interval(d.to_numpy().T)
 
 def rivals_table(
-    runs,   # As in `gain_over`
+    runs,   # One row per run, as in `gain_over`
     ours,   # Method
-    rivals, # Methods; those without runs are left out, and `fixed` is met preset by preset
-)->pd.DataFrame: # Columns method, preset ("" for all), final_gain and archive_gain with X_low and X_high
-    "What a method gains over each rival, of the last checkpoint and of all."
+    rivals, # Methods to compare with, if they have runs. `fixed` is compared preset by preset
+)->pd.DataFrame: # Columns method, preset ("" for all), final_gain, archive_gain, and X_low and X_high of both
+    "Return the gains of a method over its rivals in the last checkpoint and in all checkpoints."
     presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else ['']
         for m,g in runs.groupby('method')}
     rows = []
@@ -264,19 +264,19 @@ def rivals_table(
 def improvement(
     ours,   # Scores of runs
     theirs, # Scores of other runs
-)->float: # From 0 to 1; NaN if there are none
-    "Probability that a run of ours scores higher than one of theirs, a tie counting half (Agarwal et al., 2021)."
+)->float: # From 0 to 1. NaN without runs
+    "Return the probability that our run scores higher than theirs (Agarwal et al., 2021). A tie counts half."
     d = np.subtract.outer(np.asarray(ours, float), np.asarray(theirs, float))
     return float(np.mean((d>0) + .5*(d==0))) if d.size else np.nan
 
 # %% ../../nbs/study/50_analysis.ipynb #d8ee3ee2
 def _interval(table, name, by):
-    "Columns `name`, `name`_low and `name`_high of a `seed_table`."
+    "Return the columns `name`, `name`_low and `name`_high of a `seed_table`."
     return table.set_index(by)[['iqm', 'low', 'high']].set_axis([name, f'{name}_low',
         f'{name}_high'], axis=1)
 
 def _better(runs, value, base, by):
-    "Probability of improvement over `base` of the same algorithm."
+    "Return the probability of improvement over `base` of the same algorithm."
     bars = {a:g[value] for a,g in runs[runs['method']==base].groupby('algorithm')}
     chances = {key:improvement(g[value], bars.get(key[0], []))
         for key,g in runs.groupby(by, sort=False)}
@@ -286,9 +286,9 @@ def leaderboard_table(
     results,   # `Results` of a study
     reference, # Reference point of hypervolumes on the normalised scale, shape (K,)
     base=BASE, # Method that the others are compared with
-    by=BY_PRESET, # Rows; `BY_METHOD` pools the starts of a method, each a stratum
-)->pd.DataFrame: # X_low and X_high: 95% interval of X, NaN with fewer than `MIN_SEEDS` seeds
-    "Hypervolume, distance to the pooled front, and difference from `base` of every method, over its seeds."
+    by=BY_PRESET, # Columns that define a row. `BY_METHOD` pools the presets of a method as strata
+)->pd.DataFrame: # X_low and X_high are the 95% interval of X, NaN with fewer than `MIN_SEEDS` seeds
+    "Return hypervolumes, IGD+ to the pooled front, and differences from `base` for every method, over seeds."
     objectives = study_objectives(results)
     runs = hypervolume_table(vectors(results, objectives), objectives, reference)
     parts = [runs.groupby(by, sort=False).agg(starts=('preset', 'nunique'),
@@ -303,8 +303,8 @@ def leaderboard_table(
 
 def spelled(
     table, # From `leaderboard_table` or `rivals_table`
-)->pd.DataFrame: # Without the columns X_low and X_high
-    "Each value with its interval as text; differences have a sign."
+)->pd.DataFrame: # Table without the columns X_low and X_high
+    "Return each value with its interval as text. Differences have a sign."
     out = table.drop(columns=[c for c in table if c.endswith(('_low', '_high'))])
     for name in [c for c in out if f'{c}_low' in table]:
         form = '+.3f' if name.endswith('_gain') else '.3f'

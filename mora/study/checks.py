@@ -49,7 +49,7 @@ def check_texts(config):
 
 # %% ../../nbs/study/39_checks.ipynb #7601ccbc
 def is_main_process()->bool:
-    "Whether this is the main process (rank 0)."
+    "Return whether this is the main process (rank 0)."
     return int(os.environ.get('RANK', 0))==0
 
 def num_processes()->int:
@@ -96,7 +96,7 @@ def reason(
     return in_one_line(first_line(error))[:MOST_SHOWN]
 
 def has_own_policy(config):
-    "Whether the task is an embedded one, with its own policy and endless problems."
+    "Return whether the task is embedded: it has its own policy and unlimited problems."
     from mora.study.tasks import RANGES
     return config.task in RANGES
 
@@ -137,7 +137,7 @@ def check_model(
     try:
         about = AutoConfig.from_pretrained(path,
             trust_remote_code=start.get('trust_remote_code', False))
-    except Exception as error: # each file of a model fails with other errors
+    except Exception as error: # each file of a model raises its own type of error
         expected = f'a causal language model with a config.json that can be read ({reason(error)})'
         raise ConfigError('model', str(config.model or config.task), expected) from None
     if config.chat:
@@ -154,7 +154,7 @@ def check_model(
 # %% ../../nbs/study/39_checks.ipynb #a2196ee1
 @contextlib.contextmanager
 def silent():
-    "Context without logs and warnings of other libraries. A run shows them again when it starts."
+    "Context manager that hides logs and warnings of other libraries. A run shows them when it starts."
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -200,7 +200,7 @@ def lora_config(config):
     try:
         from peft import LoraConfig
     except ImportError:
-        raise ConfigError('lora', config.lora, 'nothing without peft: pip install peft') from None
+        raise ConfigError('lora', config.lora, 'no value without peft: pip install peft') from None
     try:
         return LoraConfig(task_type='CAUSAL_LM', **config.lora)
     except Exception as error:
@@ -220,11 +220,11 @@ def about_policy(
     shared = {name: options[name] for name in names if name in options}
     try:
         with hub() if needs_hub(path) else contextlib.nullcontext():
-            adapter = read_json(Path(path)/'adapter_config.json') # the model is then its base
+            adapter = read_json(Path(path)/'adapter_config.json') # the model is the base of the adapter
             base = adapter.get('base_model_name_or_path', path)
             about = AutoConfig.from_pretrained(base, **shared)
             return about,AutoTokenizer.from_pretrained(path, **shared)
-    except Exception as error: # each file of a model fails with other errors
+    except Exception as error: # each file of a model raises its own type of error
         expected = f'a causal language model that can be found ({first_line(error)})'
         raise ConfigError('model', config.model, expected) from error
 
@@ -240,7 +240,7 @@ def empty_policy(
     if not config.lora: return model
     from peft import get_peft_model
     adapter = lora_config(config)
-    adapter.init_lora_weights = False # some initialisations read the weights
+    adapter.init_lora_weights = False # some initialisations read the parameters
     try:
         return get_peft_model(model, adapter)
     except ValueError as error:
@@ -262,10 +262,10 @@ def check_lora_values(
 ):
     "Raise `ConfigError` for a value that does not fit its argument of `peft.LoraConfig`."
     from peft import LoraConfig
-    kinds = get_type_hints(LoraConfig) | dict(lora_alpha=float) # peft takes any number
+    kinds = get_type_hints(LoraConfig) | dict(lora_alpha=float) # peft accepts any number
     for name,value in options.items():
         if name in OF_PEFT:
-            raise ConfigError(name, value, 'what peft or the study says, not the recipe')
+            raise ConfigError(name, value, 'set by peft or the study, not by a recipe')
         if name in kinds: fit(name, value, kinds[name])
         if value==[]:
             raise ConfigError(name, value, 'a list that is not empty')
@@ -285,14 +285,14 @@ def check_lora(config):
         raise ConfigError('lora', {error.field: error.value},
             f'{error.field} as {error.expected}') from None
     from mora.study.policies import policy_path
-    if not isinstance(policy_path(config.model or config.task), Path): # a hub id: loading it tells
+    if not isinstance(policy_path(config.model or config.task), Path): # a hub id is checked when it is loaded
         return
     import torch
     from peft import get_peft_model
     bare = replace(config, lora={})
     with silent():
         model = empty_policy(bare, about_policy(bare)[0])
-    adapter.init_lora_weights = True # other values read the weights
+    adapter.init_lora_weights = True # other values read the parameters
     try:
         with silent(), torch.device('meta'):
             trained = [p for p in get_peft_model(model, adapter).parameters() if p.requires_grad]
@@ -379,7 +379,7 @@ def check_machine(
     from transformers.integrations import integration_utils
     for name,package in PACKAGES.items():
         if options.get(name) and importlib.util.find_spec(package) is None:
-            raise ConfigError(name, options[name], f'nothing here, as {package} is not installed')
+            raise ConfigError(name, options[name], f'no value, because {package} is not installed')
     if options.get('fp16') and not torch.cuda.is_available():
         raise ConfigError('fp16', True, 'false on a machine without a GPU')
     trackers = options.get('report_to', 'none')
@@ -396,7 +396,7 @@ def check_generation(options):
     from transformers import GenerationConfig
     given = options.get('generation_kwargs') or {}
     names = [n for n in GenerationConfig().to_dict() if n not in SAMPLED]
-    if options.get('use_vllm'): return # vLLM has other names
+    if options.get('use_vllm'): return # vLLM uses other names
     for name in given:
         if name not in names:
             known = 'settings of generation that transformers has and the study does not set'
@@ -423,7 +423,7 @@ def make_arguments(
     with tempfile.TemporaryDirectory() as out, patch.dict(os.environ):
         args = MultiObjectiveConfig(output_dir=out, **arguments)
     check_generation(config.trainer_options)
-    # these need the model
+    # these arguments need the model
     if not here or any(name in args.optim for name in ('galore', 'apollo', 'lomo')):
         return
     if args.torch_compile_backend: DynamoBackend(args.torch_compile_backend.upper())
@@ -462,9 +462,9 @@ def check_options(
         with_options(options)
     except ConfigError:
         raise
-    except Exception as error: # of any of the libraries
+    except Exception as error: # TRL, transformers, accelerate or torch raised it
         expected = f'arguments that go together ({reason(error)})'
-        for name in options: # the argument without which there is no error
+        for name in options: # find the argument that causes the error
             try:
                 with_options({k: v for k,v in options.items() if k!=name})
             except Exception:

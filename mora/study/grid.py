@@ -135,7 +135,7 @@ def grid_configs(
     grid,           # A `Grid`
     seeds=None,     # Number of seeds, counted from 0. None: the seeds of the grid
     overrides=None, # Settings that replace those of the grid
-)->list:            # `ExperimentConfig`s, each once
+)->list:            # `ExperimentConfig`s without duplicates
     "Return the configurations of a grid, all blocks of one seed before the next seed."
     axes = seed_axis(grid, seeds)
     blocks = [spelled_out(block, grid) for block in grid.blocks]
@@ -144,7 +144,7 @@ def grid_configs(
         raise ConfigError('grid', grid.name, 'at least one run')
     if runs>MOST_RUNS:
         raise ConfigError('grid', grid.name, f'at most {MOST_RUNS} runs, not {runs}')
-    configs = {} # name of a run -> its configurations, so that few are compared
+    configs = {} # name of a run -> its configurations: only these are compared
     for outer,block in itertools.product(products(axes), blocks):
         for inner in products(block):
             config = make_config(grid.shared | outer | inner | (overrides or {}))
@@ -176,7 +176,8 @@ def check_notebook(
 ):
     "Raise `ConfigError` unless the notebook has a parameter of every name."
     import papermill
-    has = papermill.inspect_notebook(read_notebook(notebook)) # papermill formats paths, so braces would break one
+    # a notebook instead of its path: papermill fails at a path with braces
+    has = papermill.inspect_notebook(read_notebook(notebook))
     for name in names:
         if name not in has:
             raise ConfigError('notebook', str(notebook),
@@ -190,7 +191,7 @@ def check_run(
     "Raise `ConfigError` for the first problem of a run."
     check_same(config, folder)
     config.validate(here)
-    if not has_own_policy(config): run_task(config) # reads the data and their columns
+    if not has_own_policy(config): run_task(config) # this reads the data and checks the columns
 
 def make_jobs(
     grid,      # A `Grid`
@@ -227,7 +228,7 @@ def check_parameters(
     if cells is None:
         from IPython import get_ipython
         cells = get_ipython().user_ns['In'] if get_ipython() else []
-    # papermill puts them after the notebook's own
+    # papermill inserts its parameters after those of the notebook
     injected = [i for i,source in enumerate(cells) if source.startswith('# Parameters\n')]
     if not injected: return
     own = assigned(cells[injected[-1]-1])
@@ -243,14 +244,14 @@ def run_study(
     overrides=None, # Settings that replace those of the grid
     engine='local', # "local" or "ray"
 )->list:            # `Outcome`s of the runs that were not finished
-    "Run what is not finished of a grid, then gather everything into runs.parquet and metrics.parquet."
+    "Run the unfinished runs of a grid, then gather all results into runs.parquet and metrics.parquet."
     each = find_engine(engine)
     if engine=='local': workers = workers or 2
     worker_environment()
     jobs = make_jobs(grid, grid_configs(grid, seeds, overrides), out, here=engine=='local')
     todo = [prepare(j) for j in jobs if not j.finished]
     print(f'{grid.name}: {len(jobs)} runs in {out}, {len(jobs)-len(todo)} finished before, '
-        f'{sum(j.begun>0 for j in todo)} to go on with; '
+        f'{sum(j.begun>0 for j in todo)} to resume; '
         f'{workers or "one on each CPU of the cluster"} at a time', flush=True)
     try: ended = run_jobs(todo, workers, each) if todo else []
     finally: end_kernels()

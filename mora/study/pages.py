@@ -24,7 +24,7 @@ _TAGS = set('a b blockquote br caption code div em h1 h2 h3 h4 hr i li ol p pre 
             'sub sup table tbody td th thead tr ul'.split())
 
 def _may_stay(tag, name, value):
-    "Whether an attribute is kept: classes, spans of cells, anchors and links within the page."
+    "Return whether an attribute is kept: classes, spans of cells, anchors and links within the page."
     return name in {'class', 'colspan', 'rowspan', 'id'} or (name=='href' and value.startswith('#'))
 
 def clean_html(
@@ -47,7 +47,7 @@ def markdown_html(
 def output_html(
     output, # Output of an executed cell
 )->str:
-    "Return an output as HTML, '' if there is nothing to show."
+    "Return an output as HTML, or an empty text if there is nothing to show."
     from html import escape
     data = output.get('data', {})
     if 'image/png' in data:
@@ -63,9 +63,9 @@ def output_html(
     return f'<pre>{escape(text)}</pre>' if text else ''
 
 def describe_pictures(
-    nb, # Executed notebook; its outputs are changed
+    nb, # Executed notebook. Its outputs are changed
 ):
-    "Describe every picture by the heading above it and the first sentence below that heading."
+    "Set the alternative text of every figure: the heading above it and the first sentence below that."
     heading,sentence = '',''
     for cell in nb.cells:
         if cell.cell_type=='markdown':
@@ -122,8 +122,8 @@ def page_title(
         if c.cell_type=='markdown')
 
 def render_page(
-    nb,  # Executed notebook; it is changed
-    out, # Path of the page; its folder is made
+    nb,  # Executed notebook. It is changed
+    out, # Path of the page. Its folder is made
 )->Path:
     "Write an executed notebook as one self-contained HTML page and return its path."
     from nbconvert import HTMLExporter
@@ -150,7 +150,7 @@ def column_head(
     return f"{words} {'↑' if objective.direction=='max' else '↓'}" + (f' ({unit}' if unit else '')
 
 def show_table(
-    table,      # Rows to show
+    table,      # DataFrame to show
     objectives, # K objectives, for the heads and decimals of their columns
 ): # `IPython.display.HTML`
     "Return `table` as HTML with readable heads, names and numbers."
@@ -164,12 +164,12 @@ def show_table(
         elif name in {'method', 'preset', 'chosen_on'}:
             out[name] = out[name].map(in_words)
     heads = {**_HEADS, **{o.name: column_head(o) for o in objectives}}
-    # pandas escapes names and values
+    # pandas escapes HTML in names and values
     return HTML(out.rename(columns=heads).to_html(index=False, border=0))
 
 # %% ../../nbs/study/52_pages.ipynb #6687c625
 def _listed(names, most=3):
-    "The first of `names` as text, and how many more there are."
+    "Return the first of `names` as text, and the number of the others."
     names = list(dict.fromkeys(map(str, names)))
     return ', '.join(names[:most]) + (f' and {len(names)-most} more' if len(names)>most else '')
 
@@ -198,7 +198,7 @@ def check_study(
 
 def left_out(
     results,    # `Results` of one algorithm
-    objectives, # K objectives that are shown
+    objectives, # K objectives of the report
 )->list:
     "Return one sentence for each kind of result that a report does not show."
     points = vectors(results, objectives)
@@ -212,7 +212,7 @@ def left_out(
     differing = differing_objectives(results)
     out = []
     if never: out.append(
-            f'Not shown, for want of a finite value on the test problems: {_listed(never)}.')
+            f'Not shown, without a finite value on the test problems: {_listed(never)}.')
     if gone:
         runs = _listed(r for r in checkpoints['run'] if r in gone)
         out.append(f'Runs without a checkpoint that has all objectives: {runs}.')
@@ -220,7 +220,7 @@ def left_out(
         out.append(f'Checkpoints without all objectives: {len(short)}, of {_listed(short)}.')
     if results.unfinished: out.append(f'Unfinished runs: {_listed(results.unfinished)}.')
     if differing:
-        out.append(f'Declared differently, the first declaration is used: {_listed(differing)}.')
+        out.append(f'Declared in several ways, so that the first declaration is used: {_listed(differing)}.')
     return out
 
 # %% ../../nbs/study/52_pages.ipynb #3fe95657
@@ -229,9 +229,9 @@ REPORT = TRAIN.with_name('report.ipynb')
 def execute_notebook(
     path,           # Notebook
     parameters,     # Values of its parameters
-    progress=False, # Show a bar of its cells
+    progress=False, # Show a bar over its cells
 ):
-    "Execute a notebook with papermill and return it; an error in it becomes a `ConfigError`."
+    "Execute a notebook with papermill and return it. An error in it becomes a `ConfigError`."
     import papermill
     options = dict(kernel_name='python3', progress_bar=progress,
         extra_arguments=['--log-level=CRITICAL'])
@@ -245,15 +245,15 @@ def execute_notebook(
 def study_name(
     source, # Folder, for example data/quick or runs/quick
 )->str:
-    "Return the name of a study in file names, for example quick."
+    "Return the name of a study for file names, for example quick."
     return Path(source).resolve().name
 
 def figure_prefix(
     results,   # `Results` of the study
-    source,    # Where they are from
+    source,    # Folder of the results
     algorithm, # One of its algorithms
 )->str:
-    "Return how a study's figures are called; the algorithm is named where there are several."
+    "Return the prefix of a study's figure files. It has the algorithm if there are several."
     named = re.sub(r'[^\w.-]', '_', algorithm)
     return study_name(source) + (f'_{named}' if results.runs['algorithm'].nunique()>1 else '')
 
@@ -262,7 +262,7 @@ def make_report(
     figures='figures', # Folder for the figures and the page
     progress=False,    # Show a bar
 )->Path:
-    "Execute the report notebook on a study; write its figures and STUDY_report.html; return the page."
+    "Execute the report notebook on a study, write figures and STUDY_report.html, and return its path."
     check_study(load_results(source))
     folder = check_writable(figures, 'figures')
     parameters = dict(results=str(find_results(source).resolve()), figures=str(folder))
@@ -284,7 +284,7 @@ def question(
 def answer(
     nb, # Notebook
 )->str:
-    "Return the first paragraph of the cell tagged `answer`, '' if there is none."
+    "Return the first paragraph of the cell with the tag `answer`, or an empty text without one."
     texts = [c.source for c in nb.cells if 'answer' in c.metadata.get('tags', [])]
     paragraphs = [p for text in texts for p in text.split('\n\n') if not p.startswith('#')]
     return ' '.join(paragraphs[0].split()) if paragraphs else ''
@@ -315,10 +315,10 @@ def make_findings(
             if cell.cell_type=='markdown': cell.source = re.sub(r'^#', '##', cell.source,
                     flags=re.M)
         nb.cells += [_markdown(f'<a id="{name}"></a>'), *section.cells]
-    for i,cell in enumerate(nb.cells): cell.id = f'cell-{i}' # notebooks share some
+    for i,cell in enumerate(nb.cells): cell.id = f'cell-{i}' # notebooks may share cell ids
     return render_page(nb, target/'findings.html')
 
 def _markdown(text):
-    "A markdown cell."
+    "Make a markdown cell."
     from nbformat.v4 import new_markdown_cell
     return new_markdown_cell(text)

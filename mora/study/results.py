@@ -22,19 +22,19 @@ _all_ = ['Results', 'load_results', 'gather', 'pool', 'demo_results', 'study_obj
 # %% ../../nbs/study/50_results.ipynb #52f1c443
 RUN_COLUMNS = ['run', 'algorithm', 'weighting', 'preset', 'seed', 'objectives'] # those that every study has
 METRIC_COLUMNS = ['run', 'step', 'split', 'name', 'value', 'seconds']
-SHOWN = ['algorithm', 'method', 'preset', 'seed'] # what figures and tables tell runs apart by
+SHOWN = ['algorithm', 'method', 'preset', 'seed'] # columns that identify a run in figures and tables
 
 @dataclass
 class Results:
-    "The results of a study: two tables, joined by the column `run`."
+    "The results of a study: two tables that are joined by the column `run`."
     runs:pd.DataFrame     # One row per run: `run`, `method`, every setting, objectives, commit, versions, CPU
     metrics:pd.DataFrame  # One row per value: `run`, `step`, `split`, `name`, `value`, `seconds`
-    unfinished:tuple = () # Names of runs that have not ended. They are in neither table
+    unfinished:tuple = () # Names of unfinished runs. They are in neither table
 
     def where(self,
         chosen, # Mask of the rows of `runs`, or a query such as "seed<3"
     )->'Results':
-        "Return the results of some runs. Their methods are named anew, by what differs among them."
+        "Return the results of some runs. Their methods get new names by the settings that differ."
         runs = self.runs.query(chosen) if isinstance(chosen, str) else self.runs[chosen]
         metrics = self.metrics[self.metrics['run'].isin(runs['run'])]
         return make_results(runs.drop(columns='method'), metrics, self.unfinished)
@@ -48,7 +48,7 @@ class Results:
         return rows.merge(self.runs[['run', *(columns or SHOWN)]], on='run')
 
     def by_algorithm(self)->dict: # Algorithm -> `Results`
-        "Return the results of each algorithm."
+        "Return the results of each algorithm separately."
         return {a: self.where(self.runs['algorithm']==a) for a in self.runs['algorithm'].unique()}
 
     def save(self, folder):
@@ -63,7 +63,7 @@ _FACTS = ('run', 'method', 'label', 'objectives', 'commit', 'cpu') # columns of 
 def name_methods(
     runs, # One row per run
 )->list:
-    "Return the name under which each run is compared."
+    "Return the method of each run."
     runs = runs.reset_index(drop=True)
     names = runs['weighting'].astype(object)
     if 'label' in runs:
@@ -81,15 +81,15 @@ def name_methods(
 def make_results(
     runs,          # One row per run, without `method`
     metrics,       # One row per value
-    unfinished=(), # Names of runs that have not ended
+    unfinished=(), # Names of unfinished runs
 )->Results:
-    "Join two tables."
+    "Make `Results` from two tables."
     return Results(runs.assign(method=name_methods(runs)), metrics, tuple(unfinished))
 
 def pool(
     *parts, # `Results` whose runs have different names
 )->Results:
-    "Return the results of several studies together."
+    "Return the results of several studies in one `Results`."
     runs = pd.concat([p.runs for p in parts], ignore_index=True)
     twice = runs.loc[runs.duplicated('run'), 'run']
     if len(twice): raise ConfigError('results', twice.iloc[0], 'runs of different names')
@@ -97,7 +97,7 @@ def pool(
     return make_results(runs.drop(columns='method'), metrics, [n for p in parts for n in p.unfinished])
 
 # %% ../../nbs/study/50_results.ipynb #f088aef1
-_ENDS = { # made-up ends of a run: accuracy, length in tokens; clarity goes to 1
+_ENDS = { # synthetic ends of a run: accuracy, length in tokens. Clarity goes to 1
     ('fixed', 'accuracy-focused'): (.92, 31),
     ('fixed', 'balanced'): (.74, 28.5),
     ('fixed', 'efficiency-focused'): (.58, 25),
@@ -204,8 +204,8 @@ _NUMBERS = {'seed', 'step', 'value', 'seconds'}
 
 def check_column(
     column, # Column of a table
-    source, # Where it is from, for the error
-    run,    # The column that names the runs
+    source, # Source of the table, for the error
+    run,    # Column with the names of the runs
 ):
     "Raise `ConfigError` unless a column is complete and of its type."
     name,gone = column.name,column.isna()
@@ -227,7 +227,7 @@ def check_table(table, columns, source):
 
 def check_results(
     results, # `Results`
-    source,  # Where they are from, for the error
+    source,  # Source of the results, for the error
 )->Results: # `results` itself
     "Raise `ConfigError` unless both tables are complete and belong together."
     check_table(results.runs, RUN_COLUMNS, source)
@@ -243,15 +243,15 @@ def check_results(
 def find_upward(
     path, # Relative to this folder or to one above it. Absolute paths stay as they are
 )->Path: # As given if it exists nowhere
-    "Return `path` where it first exists."
+    "Return `path` in this folder or the nearest folder above it."
     places = [Path(), *Path().resolve().parents]
     return next((d/path for d in places if os.path.exists(d/path)), Path(path))
 
 def find_results(
     path,            # As for `find_upward`
     field='results', # Setting to name in an error
-)->Path: # Where it exists
-    "Return `path` where it first exists. Raises `ConfigError` that says where it was looked for."
+)->Path: # Existing path
+    "Return `path` in this folder or the nearest one above it. Raises `ConfigError` with the folders."
     found = find_upward(path)
     if os.path.exists(found): return found
     where = f'; looked in {Path().resolve()} and in the folders above it'
@@ -264,7 +264,7 @@ def read_table(
     "Read a Parquet file. Raises `ConfigError`."
     found = find_results(path, field)
     try: return pd.read_parquet(found)
-    except Exception as error: # cut off, of another kind, not allowed
+    except Exception as error: # truncated, of another format, or not readable
         raise ConfigError(field, str(path), f'a parquet file ({first_line(error)})') from None
 
 # %% ../../nbs/study/50_results.ipynb #db1f8b2d
@@ -272,7 +272,7 @@ def flat(
     values, # Name -> value; mappings may be nested
     prefix='',
 )->dict: # Name -> a number, a text or None
-    "Return nested mappings as one, with names joined by points."
+    "Return nested mappings as one mapping, with names joined by dots."
     out = {}
     for name,value in values.items():
         if isinstance(value, dict): out |= flat(value, f'{prefix}{name}.')
@@ -307,7 +307,7 @@ def run_results(
     return make_results(runs_table([run_row(run)]), run.metrics.assign(run=run.folder.name)[METRIC_COLUMNS])
 
 # %% ../../nbs/study/50_results.ipynb #4f8eb357
-DEEPEST = 3 # levels at which runs are looked for
+DEEPEST = 3 # number of levels at which runs are looked for
 
 def find_runs(
     folder # Folder of a study's runs or of one run
@@ -329,7 +329,7 @@ def read_run(
     try:
         run = load_run(folder)
         row,metrics = run_row(run),run.metrics.assign(run=folder.name)[METRIC_COLUMNS]
-    except Exception as error: # cut off, of another program, of an older version
+    except Exception as error: # truncated, of another program, or of an older version
         raise ConfigError('folder', str(folder), f'a finished run that can be read ({first_line(error)})') from None
     if metrics.empty: raise ConfigError('folder', str(folder), 'a finished run with metrics')
     return row,metrics
@@ -373,7 +373,7 @@ def read_results(path, field):
     return make_results(runs, metrics)
 
 # %% ../../nbs/study/50_results.ipynb #e6cb8da1
-# the paper's come first, in its order; others as in the results
+# the paper's objectives come first in its order, then others as in the results
 METHODS = ['fixed', 'hypervolume', 'gradient']
 
 def vectors(

@@ -28,7 +28,7 @@ TIMES = re.compile(r'(step_time|_time|_runtime|_per_second)$')
 def split_name(
     key:str # Key of the trainer's log: "eval_test_accuracy", "rewards/accuracy/mean"
 )->tuple: # (split, name)
-    "Return the split that a logged value was measured on, and its name."
+    "Return the split on which a logged value was measured, and the name of the value."
     match = re.match(r'eval_([^_]+)_(.+)', key)
     return match.groups() if match else ('train', key)
 
@@ -111,10 +111,10 @@ OUR_DEFAULTS = dict(
     adam_beta2=.95,                   # second moments average 20 steps, not 1,000: a run has 60
     per_device_eval_batch_size=256,   # held-out prompts of embedded tasks fit in two batches
     loss_type='dapo',                 # for every algorithm, so that only their advantages differ
-    eval_loss=False,                  # a loss of evaluations is not used, and costs a pass
+    eval_loss=False,                  # the loss of evaluations is not used, and it costs a pass
     save_total_limit=2,               # the last checkpoint, and one in case it is incomplete
     logging_steps=1,                  # metrics.parquet has every step
-    disable_tqdm=True,                # a run has its own bar
+    disable_tqdm=True,                # a run has its own progress bar
     bf16=False,                       # the embedded policies train in float32
     gradient_checkpointing=False,     # the embedded policies are small, and recomputing costs time
     ddp_find_unused_parameters=False, # every parameter has a gradient, and a search costs time
@@ -131,7 +131,8 @@ def trainer_arguments(
 )->dict:    # Arguments of `MultiObjectiveConfig`
     "Return the arguments of the trainer of a run."
     own = {name: getattr(config, name) for name in PASSED_ON}
-    options = {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'} # of the policy
+    # `model_init_kwargs` is for loading the policy
+    options = {k: v for k,v in config.trainer_options.items() if k!='model_init_kwargs'}
     every = 1 if 'validation' in needs else config.test_steps
     derived = dict(
         eval_steps=config.eval_steps or every,
@@ -162,7 +163,7 @@ def make_trainer(config, task, folder):
     from transformers import PrinterCallback
     from mora.trainer import MultiObjectiveTrainer
     args = trainer_config(config, task, folder)
-    model,tokenizer = resolve_model(config) # the arguments decide whether each process loads all of it
+    model,tokenizer = resolve_model(config) # after the arguments, which decide how it is sharded
     held_out = dict(validation=task.validation, test=task.test)
     adapter = lora_config(config) if config.lora else None
     try:
@@ -173,9 +174,9 @@ def make_trainer(config, task, folder):
     except (ValueError, TypeError, ImportError) as error: # checks of TRL that need the model
         expected = f'a model and arguments that go together: {reason(error)}'
         raise ConfigError('recipe', run_name(config), expected) from error
-    trainer.remove_callback(PrinterCallback) # a run has its own bar
+    trainer.remove_callback(PrinterCallback) # a run has its own progress bar
     launched = num_processes()
-    if trainer.accelerator.num_processes!=launched: # on CPUs accelerate joins processes only with use_cpu
+    if trainer.accelerator.num_processes!=launched: # on CPUs accelerate connects processes only with use_cpu
         expected = f'true where {launched} processes are launched without GPUs; each would train alone'
         raise ConfigError('use_cpu', args.use_cpu, expected)
     if not any(p.requires_grad for p in trainer.model.parameters()):
@@ -200,7 +201,7 @@ def format_vector(
     return ', '.join(parts)
 
 def columns()->int:
-    "Return the width of the terminal, or 80 if it is unknown, where tqdm would draw nothing."
+    "Return the width of the terminal, or 80 if it is unknown. tqdm would draw nothing then."
     return shutil.get_terminal_size().columns
 
 def read_progress(
@@ -249,7 +250,7 @@ def train(config, task, folder, progress):
 # %% ../../nbs/study/40_run.ipynb #702c2b61
 NOT_POLICY = shutil.ignore_patterns(
     'optimizer*', 'scheduler*', 'rng_state*', 'training_args*', '*_state.json', 'mora_process_*',
-    'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # of FSDP and DeepSpeed
+    'pytorch_model_fsdp*', 'global_step*', 'latest', 'zero_to_*') # files of FSDP and DeepSpeed
 
 def copy_policy(
     checkpoint, # Folder checkpoint-N
@@ -308,7 +309,7 @@ def load_run(
         raise ConfigError('folder', str(folder), 'a finished run, with metrics.parquet in it')
     try:
         metrics = pd.read_parquet(file)
-    except (OSError, ValueError) as error: # damaged between its ends
+    except (OSError, ValueError) as error: # damaged inside
         readable = f'a metrics.parquet that can be read ({first_line(error)})'
         expected = f'{readable}; without it the run makes it again'
         raise ConfigError('folder', str(folder), expected) from None
@@ -316,7 +317,7 @@ def load_run(
 
 # %% ../../nbs/study/40_run.ipynb #1540927d
 def quiet():
-    "Switch off warnings and progress bars of other libraries."
+    "Turn off warnings and progress bars of other libraries."
     import logging
     import warnings
     import datasets
@@ -348,7 +349,7 @@ def run_experiment(
         train(config, task, folder, progress)
         return None
     with run_lock(folder):
-        check_same(config, folder) # again, now that no other process writes there
+        check_same(config, folder) # check again, because no other process can write now
         if not is_finished(folder):
             sweep(folder)
             if not (folder/'config.yaml').exists():

@@ -16,7 +16,6 @@ from .tables import SPLITS,answers,as_dataset,column_names,prompts,with_columns
 from .tables import find_path,find_source,missing_path,read_hub,read_path
 # public names
 _all_ = ['Problem', 'make_problem', 'Style', 'solve', 'Task', 'load_task', 'load_dataset_task']
-_all_ = ['Problem', 'make_problem', 'Task', 'load_task', 'load_dataset_task'] # public names
 
 # %% ../../nbs/study/20_tasks.ipynb #700c9573
 # names, and the pronoun of each
@@ -50,7 +49,7 @@ class Problem:
     @property
     def answer(self)->str: return str(self.counts[-1])
     @property
-    def sums(self)->str: # For example "3−1+5×2"
+    def sums(self)->str: # E.g. "3−1+5×2"
         "Return the arithmetic of the problem without its words."
         return str(self.start) + ''.join(f'{op}{amount}' for op,amount,_ in self.events)
     @property
@@ -69,7 +68,7 @@ class Range:
     start:tuple  = (2, 12) # Smallest and largest first count
     events:tuple = (1, 5)  # Fewest and most events
     amount:int   = 5       # Largest number added or taken away
-    most:int     = 30      # Largest count at any time; the smallest is 1
+    most:int     = 30      # Largest count at any time. The smallest is 1
 
 RANGES = {'embedded': Range(), 'embedded-hard': Range(start=(2, 20), most=40)}
 
@@ -120,7 +119,7 @@ TALKS   = ('none', 'restate', 'tell', 'praise')
 class Style:
     "The style of a solution."
     merge:float = 0.     # Chance that an event joins the equation before it
-    direct:bool = False  # No equations, only the answer
+    direct:bool = False  # Only the answer, without equations
     # "none", "one" (only the first line), "step" (Step 1:), "ordinal" (First, Next, Then, Finally)
     marker:str  = 'none'
     # "none", "restate" (the problem first), "tell" (the event before each equation), "praise" (each equation)
@@ -128,7 +127,7 @@ class Style:
     box:bool    = True   # The answer in \boxed{}
 
 def equations(
-    problem:Problem,   # What is to be solved
+    problem:Problem,   # Problem to solve
     merge:float,       # Chance that an event joins the equation before it
     rng:random.Random, # Random number generator
 )->list: # (equation, phrases of its events), in order
@@ -144,7 +143,7 @@ def mark(
     i:int,      # Which line, from 0
     n:int,      # How many lines there are
     marker:str, # One of `MARKERS`
-)->str: # For example "Step 2: ", or nothing
+)->str: # E.g. "Step 2: ", or an empty text
     "Return the step marker of line `i` of `n`."
     if marker=='step': return f'Step {i+1}: '
     if marker=='ordinal':
@@ -153,10 +152,10 @@ def mark(
 
 # %% ../../nbs/study/20_tasks.ipynb #8b2d5bda
 def solve(
-    problem:Problem,        # What is to be solved
-    style:Style=Style(),    # How
+    problem:Problem,        # Problem to solve
+    style:Style=Style(),    # Style of the solution
     rng:random.Random=None, # Random number generator for merging and talk
-)->str: # The solution as a policy should write it
+)->str: # Solution as a policy should write it
     "Write a correct solution of `problem` in the given style."
     rng = rng or random.Random(problem.prompt)
     he,talk = NAMES[problem.name],style.talk
@@ -193,7 +192,7 @@ class Task:
     rewards:list              # Reward functions in TRL's signature
     max_completion_length:int # Tokens
     @property
-    def objectives(self)->list: # `Objective` of each reward
+    def objectives(self)->list: # One `Objective` per reward
         "Return the objective of each reward."
         return [objective_of(r) for r in self.rewards]
 
@@ -203,14 +202,14 @@ def paper_rewards(
     "Make the three rewards of the paper."
     return [AccuracyReward(), ConcisenessReward(range=(0., longest)), ClarityReward()]
 
-MOST = 10_000_000 # largest number of problems of a split, as all of them are held in memory
+MOST = 10_000_000 # largest number of problems of a split: all of them are held in memory
 
 def check_seed(seed): return check_whole('seed', seed, 0, 2**32-1) # what `datasets` and numpy take
 
 def problem_set(
     split:str,    # "train", "validation" or "test"
     n:int,        # How many problems
-    seed:int,     # Of the sequence
+    seed:int,     # Seed of the sequence
     within:Range, # Limits of the problems
 )->Dataset: # Columns prompt, answer
     "Return the first `n` problems of a split."
@@ -238,7 +237,7 @@ def embedded_task(
 # %% ../../nbs/study/20_tasks.ipynb #fca1bd93
 def known_splits(
     tables:dict, # split -> table
-    name:str,    # What the data set is called, for the error
+    name:str,    # Name of the data set, for the error
 )->dict: # Split -> table
     "Select the splits train, validation and test. A single table may have any name but validation."
     if len(tables)==1 and 'validation' not in tables: return tables
@@ -250,7 +249,7 @@ def known_splits(
 def three_splits(
     tables:dict,         # split -> `Dataset`
     seed:int=42,         # Seed of the division, as in the paper
-    name:str='data set', # What it is called, for the error
+    name:str='data set', # Name of the data set, for the error
 )->list: # train, validation, test
     "Return the three splits. Missing splits are divided off as in the paper."
     tables = known_splits(tables, name)
@@ -274,7 +273,7 @@ def three_splits(
 # %% ../../nbs/study/20_tasks.ipynb #334dddb1
 def check_alike(
     sets:list, # train, validation, test
-    name:str,  # What the data set is called, for the error
+    name:str,  # Name of the data set, for the error
 ):
     "Raise a `ConfigError` unless the splits have the same columns, and all prompts are texts or all are messages."
     train = sets[0]
@@ -288,13 +287,13 @@ def check_alike(
                 f'only texts or only messages as prompts; train and {split} differ')
 
 def table_task(
-    name:str,                 # What it is called
+    name:str,                 # Name of the task
     tables:dict,              # split -> table
     rows,                     # table -> `Dataset` (or dict of columns) with prompt and answer
     seed:int=0,               # Order of the training rows
     train_size:int=None,      # Largest number of rows. None: all rows
-    validation_size:int=None, # Likewise
-    test_size:int=None,       # Likewise
+    validation_size:int=None, # Largest number of rows. None: all rows
+    test_size:int=None,       # Largest number of rows. None: all rows
 )->Task:
     "Make a task from tables. The validation and test rows do not depend on the seed."
     sizes = dict(train_size=train_size, validation_size=validation_size, test_size=test_size)
@@ -316,9 +315,9 @@ def table_task(
     return Task(name, *sets, paper_rewards(2048.), max_completion_length=2048)
 
 # %% ../../nbs/study/20_tasks.ipynb #74e5cde0
+# names that TRL and Python reserve
 TAKEN = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric',
-    'environments',
-         'image', 'images', 'self') # names that TRL and Python reserve
+    'environments', 'image', 'images', 'self')
 
 def load_dataset_task(
     source,                      # A file, a folder, or a hub id
@@ -354,7 +353,7 @@ def as_texts(
 def math_rows(
     table, # Raw (problem, answer or solution), or prepared by the authors' code (prompt, reward_model)
 )->dict: # prompt, answer
-    "Return the paper's prompts and the true answers. An answer may come from the box of a solution."
+    "Return the paper's prompts and the true answers. Without answers, the box of the solution is read."
     names = column_names(table)
     if 'problem' not in names:
         return dict(prompt=as_texts(prompts(table, 'prompt')),

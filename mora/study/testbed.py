@@ -34,7 +34,7 @@ PROBLEMS = { # name -> pymoo's name, its options, ranges of the objectives
 class Testbed:
     "A problem over the unit box with a known Pareto front."
     name:str
-    problem:object      # pymoo's, to be minimised
+    problem:object      # Problem of pymoo. Its objectives are minimised
     objectives:tuple    # K `Objective`s
     front:np.ndarray    # Shape (N, K), natural units
     @property
@@ -56,17 +56,16 @@ def make_testbed(
     except ImportError:
         raise ConfigError('problem', name, "pymoo: pip install 'mora-rl[dev]'") from None
     problem = get_problem(pymoo_name, **options)
-    front = problem.pareto_front() # a few of zdt3's points are off its front
-    return Testbed(name, problem, tuple(Objective(f'f{k+1}', 'min', r)
-        for k,r in enumerate(ranges)),
-        front[pareto_mask(-front)])
+    front = problem.pareto_front() # some points of pymoo's front of zdt3 are dominated
+    objectives = tuple(Objective(f'f{k+1}', 'min', r) for k,r in enumerate(ranges))
+    return Testbed(name, problem, objectives, front[pareto_mask(-front)])
 
 # %% ../../nbs/study/60_testbed.ipynb #606d4889
 class BoxPolicy:
     "A mixture of Gaussians over the unit box."
     def __init__(self,
-        n:int,            # Variables
-        components:int=1, # M
+        n:int,            # Number of variables
+        components:int=1, # Number of Gaussians, M
         std:float=.2,     # Initial standard deviation
         seed:int=0,       # Seed of the initial means and of the samples
     ):
@@ -86,13 +85,13 @@ class BoxPolicy:
         mean,std,p = self.parts()
         c = self.rng.choice(self.M, size=N, p=p)
         return c,mean[c] + std[c]*self.rng.standard_normal((N, self.n))
-    # Shape (N, 1+n): of the component, then of each variable
+    # Shape (N, 1+n): log-probability of the component, then of each variable
     def log_probs(self, c, z)->torch.Tensor:
         mean,std,p = self.parts()
         u = (z-mean[c])/std[c]
         return torch.tensor(np.column_stack([np.log(p[c]),
             -u**2/2 - np.log(std[c]) - math.log(2*math.pi)/2]))
-    # Gradients of the samples' log-probs by `theta`, shape (N, P)
+    # Gradients of the log-probabilities of the samples with respect to `theta`, shape (N, P)
     def scores(self, c, z)->torch.Tensor:
         mean,std,p = self.parts()
         u = (z-mean[c])/std[c]
@@ -117,7 +116,7 @@ class Climb:
     # Objective vector of the greedy point before each step and at the end, shape (T+1, K), natural units
     greedy:np.ndarray
     sampled:np.ndarray    # Mean objective vector of each step's batch, shape (T, K), natural units
-    weights:np.ndarray    # Used in each step, shape (T, K)
+    weights:np.ndarray    # Weights of each step, shape (T, K)
     thetas:np.ndarray     # Parameters before each step and at the end, shape (T+1, P)
 
 # %% ../../nbs/study/60_testbed.ipynb #142f5e29
@@ -181,7 +180,7 @@ def climb(
 # %% ../../nbs/study/60_testbed.ipynb #b6193734
 def expected(
     testbed:Testbed, policy:BoxPolicy,
-    N:int=4096, # Samples
+    N:int=4096, # Number of samples
 )->np.ndarray: # Shape (K,), natural units
     "Return the mean objective vector of samples of `policy`."
     policy.rng = np.random.default_rng(0)
@@ -190,9 +189,9 @@ def expected(
 def sweep(
     testbed:Testbed,
     methods:dict,         # Label -> options of `climb`: weighting, ...
-    preferences,          # Each K numbers on the simplex
-    seeds,                # Of the policies
-    **options,            # Of `climb`, for all
+    preferences,          # Weights, each K numbers on the simplex
+    seeds,                # Seeds of the policies
+    **options,            # Options of `climb` for all runs
 )->pd.DataFrame: # One row per run: problem, method, preference, seed, greedy (K), expected (K), std
     "Train with every method, preference and seed."
     rows = []
@@ -209,7 +208,7 @@ def sweep(
 def inside(
     testbed:Testbed,
     vectors,            # Shape (N, K), natural units
-    margin:float=.1,    # Distance from the ends on the declared ranges. Half of it is allowed from the front
+    margin:float=.1,    # Smallest distance from the ends, normalised. The largest distance from the front is half of it
 )->np.ndarray: # Shape (N,), bool
     "Return True for vectors near the front and away from its ends, which are best in one objective."
     front = normalise(testbed.front, testbed.objectives)

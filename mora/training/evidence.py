@@ -104,8 +104,9 @@ def gramian_logs(
     return {**norms, **{f'conflict/{pair}': c for pair,c in conflicts(gramian, names).items()}}
 
 # %% ../../nbs/28_evidence.ipynb #c4accb7e
-MODEL_INPUTS = [n for n in inspect.signature(
-    GRPOTrainer._get_per_token_logps_and_entropies).parameters if n not in
+# TRL 1.14 passes its arguments on to this method
+_scorer = getattr(GRPOTrainer, '_full_logits_logps', GRPOTrainer._get_per_token_logps_and_entropies)
+MODEL_INPUTS = [n for n in inspect.signature(_scorer).parameters if n not in
     ('self', 'model', 'input_ids', 'attention_mask', 'logits_to_keep', 'batch_size')
     and not n.startswith('compute_')]
 
