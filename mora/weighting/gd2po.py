@@ -5,23 +5,23 @@
 # %% auto #0
 __all__ = ['Gd2poWeighting']
 
-# %% ../../nbs/13_weighting_gd2po.ipynb #5f0bca3d
+# %% ../../nbs/13_weighting_gd2po.ipynb #2d451371
 import torch
 from torch import Tensor
 from ..errors import check_number
-from ..advantages import group_size
+from ..advantages import as_floats,group_size
 from .core import Weighting
 from .normalised import group_scores,whiten
 
-# %% ../../nbs/13_weighting_gd2po.ipynb #b5e9e8eb
+# %% ../../nbs/13_weighting_gd2po.ipynb #34b8d20f
 def agreement(
     parts:Tensor, # Weighted group scores, shape (N, K)
 )->Tensor: # Shape (N,), from 0 to 1; 1 if no two scores have different signs
     "Return the size of the sum of the scores, relative to the sum of their sizes."
     mixed = (parts>1e-8).any(1) & (parts<-1e-8).any(1)
-    return torch.where(mixed, parts.sum(1).abs()/parts.abs().sum(1), 1.)
+    return torch.where(mixed, parts.sum(1).abs()/(parts.abs().sum(1) + 1e-8), 1.)
 
-# %% ../../nbs/13_weighting_gd2po.ipynb #f38c16a3
+# %% ../../nbs/13_weighting_gd2po.ipynb #83dc8967
 class Gd2poWeighting(Weighting):
     """Weighted group scores without the completions on which the objectives disagree, whitened.
 
@@ -52,14 +52,14 @@ class Gd2poWeighting(Weighting):
 
     def advantages(self, rewards, estimator):
         G = group_size(estimator)
-        scores = group_scores(rewards, G)
-        parts = scores.nan_to_num(nan=0.).double() * torch.as_tensor(self.weights).to(scores.device)
+        scores = group_scores(as_floats(rewards).double(), G)
+        parts = scores.nan_to_num(nan=0.) * torch.as_tensor(self.weights).to(scores)
         applies = ~scores.isnan().all(1)
-        keep = applies & (agreement(parts) >= self.threshold-1e-6) # rounding does not drop a tie
+        keep = applies & (agreement(parts)>=self.threshold)
         kept = keep.view(-1, G).sum(1, keepdim=True)
         share = kept / applies.view(-1, G).sum(1, keepdim=True).clamp(min=1)
         self.kept = (keep.sum()/applies.sum().clamp(min=1)).item()
         total = (parts.sum(1).view(-1, G)*share).view(-1)
-        return whiten(total.masked_fill(~keep, torch.nan)).to(scores)
+        return whiten(total.masked_fill(~keep, torch.nan)).to(as_floats(rewards))
 
     def logs(self): return {} if self.kept is None else {'gd2po/kept': self.kept}
