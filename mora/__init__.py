@@ -22,8 +22,10 @@ _PUBLIC = dict(
      'weighting.check': 'check_weighting'}
 # the module of a method has its name: mo_grpo has MoGrpoWeighting
 for _method in '''fixed hypervolume gradient gdpo mo_grpo saw dvao rvpo hvo paretopo tchebycheff
-    smooth_tchebycheff ctwa gradnorm pama dynaopt lagrangian safe_rlhf gramian frontier'''.split():
-    _PUBLIC[f'weighting.{_method}'] = _method.title().replace('_', '') + 'Weighting'
+    smooth_tchebycheff ctwa gradnorm pama dynaopt lagrangian safe_rlhf gramian frontier corr_grpo
+    dara gd2po sa_mrpo'''.split():
+    _words = [word.capitalize() for word in _method.split('_')]
+    _PUBLIC[f'weighting.{_method}'] = ''.join(_words) + 'Weighting'
 __getattr__,__dir__,__all__ = lazy_names('mora', _PUBLIC, lambda module: 'trl')
 
 # %% ../nbs/99_api.ipynb #cccfd4ee
@@ -58,3 +60,7 @@ if TYPE_CHECKING:
     from mora.weighting.safe_rlhf import SafeRlhfWeighting
     from mora.weighting.gramian import GramianWeighting
     from mora.weighting.frontier import FrontierWeighting
+    from mora.weighting.corr_grpo import CorrGrpoWeighting
+    from mora.weighting.dara import DaraWeighting
+    from mora.weighting.gd2po import Gd2poWeighting
+    from mora.weighting.sa_mrpo import SaMrpoWeighting

@@ -36,7 +36,8 @@ _WORDS = {'fixed':'Fixed weights', 'hypervolume':'Hypervolume-guided', 'gradient
     'gradient-anchor':'Gradient, anchored', 'gramian-upgrad':'UPGrad', 'gramian-mgda':'MGDA',
     'gdpo':'GDPO', 'mo_grpo':'MO-GRPO', 'saw':'SAW', 'dvao':'DVAO', 'rvpo':'RVPO', 'hvo':'HVO',
     'paretopo':'ParetoPO', 'ctwa':'CTWA', 'gradnorm':'GradNorm', 'pama':'PAMA', 'dynaopt':'DynaOpt',
-    'safe_rlhf':'Safe RLHF', 'smooth_tchebycheff':'Smooth Tchebycheff', 'grpo':'GRPO',
+    'safe_rlhf':'Safe RLHF', 'smooth_tchebycheff':'Smooth Tchebycheff', 'corr_grpo':'CorrGRPO',
+    'dara':'DARA', 'gd2po':'GD2PO', 'sa_mrpo':'SA-MRPO', 'grpo':'GRPO',
     'rloo':'RLOO', 'reinforce':'REINFORCE', 'reinforce_plus_plus':'REINFORCE++'}
 
 def in_words(

@@ -59,6 +59,10 @@ WRONG = [
     ("ctwa", "eta", True),
     ("rvpo", "risk", True),
     ("frontier", "floor", True),
+    ("corr_grpo", "eps", True),
+    ("dara", "cap", True),
+    ("gd2po", "threshold", True),
+    ("sa_mrpo", "gamma", True),
 ]
 
 
