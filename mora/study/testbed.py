@@ -162,6 +162,7 @@ def climb(
         scores = policy.scores(c, z)
         before = policy.log_probs(c, z)
         rewards = torch.tensor(normalise(vectors, testbed.objectives))
+        w.observe_progress(t, steps)
         _observe(w, vectors, rewards, scores, estimator, lr, before, first.log_probs(c, z))
         advantages = w.advantages(rewards, estimator)
         weights.append(w.weights.copy())
