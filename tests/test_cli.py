@@ -66,7 +66,7 @@ def test_signal_stops_a_run(number, tmp_path):
 
 MISTAKES = {  # command -> what its one line must say
     "train --wieghting fixed": ["wieghting: got 'fixed'", "weighting"],
-    "train --weighting magic": ["weighting: got 'magic'", "expected one of ctwa, "],
+    "train --weighting magic": ["weighting: got 'magic'", "expected one of corr_grpo, ctwa, "],
     "train --algorithm ppo": ["algorithm: got 'ppo'", "grpo, rloo, reinforce"],
     "train --task algebra": ["task: got 'algebra'", "embedded, embedded-hard, math500"],
     "train --preset speedy": ["got 'speedy'", "accuracy-focused, balanced, efficiency-focused"],
