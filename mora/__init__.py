@@ -14,7 +14,7 @@ __version__ = '0.1.0'
 _PUBLIC = dict(
     errors='ConfigError',
     pareto='Objective ParetoArchive dominates hypervolume hypervolume_gain igd_plus pareto_mask',
-    rewards='AccuracyReward ConcisenessReward ClarityReward',
+    rewards='AccuracyReward ConcisenessReward ClarityReward gated',
     advantages='grpo rloo reinforce reinforce_plus_plus make_estimator',
     trainer='MultiObjectiveConfig MultiObjectiveTrainer',
     live='LiveView',
@@ -23,7 +23,7 @@ _PUBLIC = dict(
 # the module of a method has its name: mo_grpo has MoGrpoWeighting
 for _method in '''fixed hypervolume gradient gdpo mo_grpo saw dvao rvpo hvo paretopo tchebycheff
     smooth_tchebycheff ctwa gradnorm pama dynaopt lagrangian safe_rlhf gramian frontier corr_grpo
-    dara gd2po sa_mrpo'''.split():
+    dara gd2po sa_mrpo scheduled'''.split():
     _words = [word.capitalize() for word in _method.split('_')]
     _PUBLIC[f'weighting.{_method}'] = ''.join(_words) + 'Weighting'
 __getattr__,__dir__,__all__ = lazy_names('mora', _PUBLIC, lambda module: 'trl')
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mora.errors import ConfigError
     from mora.pareto import (
         Objective, ParetoArchive, dominates, hypervolume, hypervolume_gain, igd_plus, pareto_mask)
-    from mora.rewards import AccuracyReward, ConcisenessReward, ClarityReward
+    from mora.rewards import AccuracyReward, ConcisenessReward, ClarityReward, gated
     from mora.advantages import grpo, rloo, reinforce, reinforce_plus_plus, make_estimator
     from mora.trainer import MultiObjectiveConfig, MultiObjectiveTrainer
     from mora.live import LiveView
@@ -64,3 +64,4 @@ if TYPE_CHECKING:
     from mora.weighting.dara import DaraWeighting
     from mora.weighting.gd2po import Gd2poWeighting
     from mora.weighting.sa_mrpo import SaMrpoWeighting
+    from mora.weighting.scheduled import ScheduledWeighting

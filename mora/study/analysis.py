@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['mark_front', 'front_table', 'end_points', 'hypervolumes', 'hypervolume_table', 'iqm', 'over_seeds', 'seed_table',
-           'rivals_table', 'improvement', 'leaderboard_table']
+           'improvement', 'leaderboard_table']
 
 # %% ../../nbs/study/50_analysis.ipynb #fcfea69f
 import numpy as np
@@ -15,7 +15,7 @@ from ..pareto import ParetoArchive, hypervolume, igd_plus, maximised
 from ..pareto import normalise, pareto_mask
 from .results import study_objectives, vectors
 _all_ = ['mark_front', 'front_table', 'end_points', 'hypervolumes', 'hypervolume_table', 'iqm',
-    'over_seeds', 'seed_table', 'rivals_table', 'improvement', 'leaderboard_table'] # public names
+    'over_seeds', 'seed_table', 'improvement', 'leaderboard_table'] # public names
 
 # %% ../../nbs/study/50_analysis.ipynb #4894cf80
 BY_METHOD = ['algorithm', 'method']
@@ -228,39 +228,6 @@ def paired_differences(
         suffixes=('', '_base'))
     return both.assign(**{value:both[value]-both[f'{value}_base']}).drop(columns=f'{value}_base')
 
-def gain_over(
-    runs,        # One row per run, such as `hypervolume_table`, of one algorithm
-    value,       # Column to compare
-    ours,        # Method, with all its presets
-    rival,       # Method to compare with at the same preset, or at its only preset
-    preset=None, # Preset of the rival to compare with. None: all presets
-)->tuple: # (interquartile mean of the differences, low, high); NaN with fewer than `MIN_SEEDS` seeds
-    "Return the gain of a method over another on the same seeds, and its 95% bootstrap interval."
-    theirs = runs[(runs['method']==rival) & (True if preset is None else runs['preset']==preset)]
-    keys = ['seed'] if theirs['preset'].nunique()==1 else ['seed', 'preset']
-    both = runs[runs['method']==ours].merge(theirs[[*keys, value]], on=keys,
-        suffixes=('', '_rival'))
-    d = both.assign(d=both[value]-both[f'{value}_rival']).pivot(index='seed', columns='preset',
-        values='d').dropna()
-    return iqm(d),*seed_interval(d.to_numpy().T)
-
-def rivals_table(
-    runs,   # One row per run, as in `gain_over`
-    ours,   # Method
-    rivals, # Methods to compare with, if they have runs. `fixed` is compared preset by preset
-)->pd.DataFrame: # Columns method, preset ("" for all), final_gain, archive_gain, and X_low and X_high of both
-    "Return the gains of a method over its rivals in the last checkpoint and in all checkpoints."
-    presets = {m:list(dict.fromkeys(g['preset'])) if m=='fixed' else ['']
-        for m,g in runs.groupby('method')}
-    rows = []
-    for method,preset in ((m, p) for m in rivals for p in presets.get(m, [])):
-        row = dict(method=method, preset=preset)
-        for v in ('final', 'archive'):
-            row |= zip((f'{v}_gain{end}' for end in ('', '_low', '_high')),
-                gain_over(runs, v, ours, method, preset or None), strict=True)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
 def improvement(
     ours,   # Scores of runs
     theirs, # Scores of other runs
@@ -302,7 +269,7 @@ def leaderboard_table(
         ignore_index=True)
 
 def spelled(
-    table, # From `leaderboard_table` or `rivals_table`
+    table, # From `leaderboard_table`
 )->pd.DataFrame: # Table without the columns X_low and X_high
     "Return each value with its interval as text. Differences have a sign."
     out = table.drop(columns=[c for c in table if c.endswith(('_low', '_high'))])
