@@ -97,7 +97,7 @@ class ScheduledWeighting(Weighting):
 
     def observe_values(self, values):
         if self.by!='level': return
-        new = np.asarray(values.double().nanmean(0))
+        new = values.detach().cpu().double().nanmean(0).numpy()
         old = np.where(np.isnan(self.means), new, self.means)
         mixed = self.smoothing*old + (1-self.smoothing)*new
         self.means = np.where(np.isnan(new), self.means, mixed)
