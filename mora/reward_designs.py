@@ -87,7 +87,7 @@ class GradedClarity(ClarityReward):
         return rewards
 
 # %% ../nbs/04_reward_designs.ipynb #0c4d8726
-class _Gated:
+class _TimesAccuracy:
     "Multiply a reward by a factor that depends on the accuracy, by default 1 if right, 0 if wrong."
     def worth(self, right): return right
 
@@ -98,16 +98,16 @@ class _Gated:
         return [None if p is None or r is None else p*self.worth(r)
             for p,r in zip(paid, right, strict=True)]
 
-class GatedConciseness(_Gated, ConcisenessReward):
+class GatedConciseness(_TimesAccuracy, ConcisenessReward):
     """Return the paper's conciseness for a right answer, and 0 for a wrong one.
 
     State: as `ConcisenessReward`.
     """
 
-class GatedClarity(_Gated, ClarityReward):
+class GatedClarity(_TimesAccuracy, ClarityReward):
     "Return the paper's clarity for a right answer, and 0 for a wrong one."
 
-class OpposedConciseness(_Gated, ConcisenessReward):
+class OpposedConciseness(_TimesAccuracy, ConcisenessReward):
     """Return the paper's conciseness, reduced by a share if the answer is right.
 
     State: as `ConcisenessReward`. Raises `ConfigError` for a wrong `share`.

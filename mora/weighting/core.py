@@ -62,6 +62,10 @@ def _by_name(field, value, objectives, default):
     kind = 'a number, or numbers by objective name'
     return np.array([check_number(field, v, kind) for v in values], float)
 
+def _batch_mean(x):
+    "Return the mean of each column of `x` (B*G, K) without NaN, as an array (K,) in float64."
+    return x.detach().cpu().double().nanmean(0).numpy()
+
 # %% ../../nbs/10_weighting_core.ipynb #387cc2fb
 _registry = {} # name -> class
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import check_number
 from ..advantages import as_floats,group_size
 from .core import Weighting
+from .normalised import _varies
 
 # %% ../../nbs/13_weighting_corr_grpo.ipynb #a4c7375b
 def centred(
@@ -21,9 +22,7 @@ def centred(
     "Return the weighted rewards minus the mean of their group."
     grouped = as_floats(rewards).double().reshape(-1, num_generations, rewards.shape[1])
     parts = (grouped - grouped.nanmean(1, keepdim=True)) * torch.as_tensor(weights).to(grouped)
-    largest = grouped.nan_to_num(nan=-torch.inf).amax(1, keepdim=True)
-    smallest = grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
-    return torch.where(largest>smallest, parts, 0.).nan_to_num(nan=0.)
+    return torch.where(_varies(grouped), parts, 0.).nan_to_num(nan=0.)
 
 def correlation_sums(
     parts:Tensor, # Shape (B, G, K), centred within each group

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from ..errors import check_number
 from ..advantages import group_size
-from .core import Weighting,_by_name
+from .core import Weighting,_batch_mean,_by_name
 from .gradient import floored
 
 # %% ../../nbs/15_weighting_ctwa.ipynb #fe617484
@@ -100,7 +100,7 @@ class CtwaWeighting(Weighting):
         old = self.covariance
         cov = np.where(np.isnan(old), cov, (1-self.tau)*old + self.tau*cov)
         self.covariance = np.where(np.isnan(cov), old, cov)
-        below = rewards.double().nanmean(0).numpy() < self.obj_targets
+        below = _batch_mean(rewards) < self.obj_targets
         deficit = np.maximum(np.nan_to_num(self.cov_targets-cov), 0)
         self._use(self.log_weights + self.eta*np.where(below, deficit, 0.))
 

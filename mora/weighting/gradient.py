@@ -45,7 +45,9 @@ def floored(
     weights:np.ndarray, # On the simplex, shape (K,)
     floor:float,        # Smallest weight, below 1/K
 )->np.ndarray: # Shape (K,)
-    "Return `weights` with none below `floor`. The others keep their ratios."
+    "Return `weights` with none below `floor`. The others keep their ratios. Raises `ConfigError`."
+    K = len(weights)
+    if floor>=1/K: raise ConfigError('floor', floor, f'less than 1/{K}')
     low = weights<floor
     while low.any():
         w = np.where(low, floor, weights*((1-low.sum()*floor)/weights[~low].sum()))
@@ -99,9 +101,6 @@ class GradientWeighting(Weighting):
 
     def start(self, objectives, initial=None):
         super().start(objectives)
-        K = len(self.objectives)
-        if self.floor>=1/K:
-            raise ConfigError('floor', self.floor, f'less than 1/{K}')
         self.initial = self.weights = floored(self.weights, self.floor)
         self.influence = None
         self.largest_lr = 0.

@@ -10,7 +10,7 @@ import copy
 import numpy as np
 import torch
 from ..errors import check_number
-from .core import Weighting,_by_name,measure
+from .core import Weighting,_batch_mean,_by_name,measure
 
 # %% ../../nbs/15_weighting_gradnorm.ipynb #8f84a76f
 def training_rates(
@@ -74,7 +74,7 @@ class GradnormWeighting(Weighting):
         return self
 
     def observe_rewards(self, rewards):
-        losses = np.maximum(self.best - rewards.double().nanmean(0).cpu().numpy(), .01)
+        losses = np.maximum(self.best - _batch_mean(rewards), .01)
         self.losses = np.where(np.isnan(losses), self.losses, losses)
         self.initial = np.where(np.isnan(self.initial), losses, self.initial)
 

@@ -181,8 +181,6 @@ class GramianWeighting(Weighting):
     def start(self, objectives, initial=None):
         super().start(objectives)
         K = len(self.objectives)
-        if self.floor>=1/K:
-            raise ConfigError('floor', self.floor, f'less than 1/{K}')
         self.preference = self.weights = floored(self.weights, self.floor)
         self.order = sorted(range(K), key=lambda k: (-self.preference[k], self.objectives[k].name))
         self.calls = 0 # seed of the next call

@@ -9,6 +9,7 @@ __all__ = ['LagrangianWeighting']
 import math
 import numpy as np
 from .constrained import _ConstrainedWeighting
+from .core import _batch_mean
 
 # %% ../../nbs/15_weighting_lagrangian.ipynb #bfb30a53
 def dual_step(
@@ -51,6 +52,6 @@ class LagrangianWeighting(_ConstrainedWeighting):
         return self
 
     def observe_rewards(self, rewards):
-        violation = self.targets - rewards.double().nanmean(0).cpu().numpy()
+        violation = self.targets - _batch_mean(rewards)
         self.prices = dual_step(self.prices, violation, self.eta, self.cap)
         self._weigh()

@@ -11,6 +11,14 @@ from torch import Tensor
 from ..advantages import as_floats,nanstd,weighted_sum
 
 # %% ../../nbs/13_weighting_normalised.ipynb #4d875de2
+def _varies(
+    grouped:Tensor, # Shape (B, G, K), NaN where an objective does not apply
+)->Tensor: # Shape (B, 1, K)
+    "Return True where an objective has different values within a group."
+    largest = grouped.nan_to_num(nan=-torch.inf).amax(1, keepdim=True)
+    smallest = grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
+    return largest>smallest
+
 def group_scores(
     rewards:Tensor,      # Shape (B*G, K), NaN where an objective does not apply
     num_generations:int, # G, completions per prompt
@@ -20,9 +28,7 @@ def group_scores(
     grouped = rewards.reshape(-1, num_generations, rewards.shape[1])
     # TRL's operations, in its order
     z = (grouped - grouped.nanmean(1, keepdim=True)) / (nanstd(grouped, dim=1).unsqueeze(1) + 1e-4)
-    largest = grouped.nan_to_num(nan=-torch.inf).amax(1, keepdim=True)
-    smallest = grouped.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
-    z = torch.where(largest>smallest, z, 0.)
+    z = torch.where(_varies(grouped), z, 0.)
     return z.masked_fill(grouped.isnan(), torch.nan).view_as(rewards)
 
 # %% ../../nbs/13_weighting_normalised.ipynb #e397cc02

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import check_number,check_numbers
 from ..advantages import as_floats,group_size,grpo
 from ..pareto import ParetoArchive
-from .core import Weighting
+from .core import Weighting,_batch_mean
 from .hypervolume import meta_reward
 
 # %% ../../nbs/14_weighting_paretopo.ipynb #566002a0
@@ -80,7 +80,7 @@ class ParetopoWeighting(Weighting):
         if self.step>self.switch:
             self.multiplier = 1.
             return
-        mean = rewards.detach().cpu().double().nanmean(0).numpy()
+        mean = _batch_mean(rewards)
         if not np.isfinite(mean).all(): return # an objective has no reward: the multiplier stays
         self.gain = self.smoothing*self.gain + (1-self.smoothing)*self.archive.add(mean)
         self.multiplier = meta_reward(self.gain)

@@ -11,7 +11,7 @@ import torch
 from ..errors import check_number
 from ..advantages import group_size
 from ..pareto import normalise
-from .core import Weighting
+from .core import Weighting,_batch_mean
 from .normalised import normalise_then_sum,whiten
 
 # %% ../../nbs/13_weighting_sa_mrpo.ipynb #cb388482
@@ -55,8 +55,7 @@ class SaMrpoWeighting(Weighting):
         return self
 
     def observe_values(self, values):
-        mean = torch.as_tensor(values).detach().cpu().double().nanmean(0).numpy()
-        self.saturation = np.clip(normalise(mean, self.objectives), 0, 1)
+        self.saturation = np.clip(normalise(_batch_mean(values), self.objectives), 0, 1)
         self.weights = discounted(self.preference, np.nan_to_num(self.saturation, nan=1.), self.gamma)
 
     def advantages(self, rewards, estimator):

@@ -8,7 +8,7 @@ __all__ = ['ScheduledWeighting']
 # %% ../../nbs/15_weighting_scheduled.ipynb #541b6bc9
 import numpy as np
 from ..errors import ConfigError, check_number, one_of
-from .core import Weighting, check_weights
+from .core import Weighting, _batch_mean, check_weights
 
 # %% ../../nbs/15_weighting_scheduled.ipynb #721b684a
 _SHAPES = dict(
@@ -97,7 +97,7 @@ class ScheduledWeighting(Weighting):
 
     def observe_values(self, values):
         if self.by!='level': return
-        new = values.detach().cpu().double().nanmean(0).numpy()
+        new = _batch_mean(values)
         old = np.where(np.isnan(self.means), new, self.means)
         mixed = self.smoothing*old + (1-self.smoothing)*new
         self.means = np.where(np.isnan(new), self.means, mixed)
