@@ -7,12 +7,10 @@ __all__ = ['summary_table', 'detail_table', 'headline_table']
 
 # %% ../../nbs/study/53_claim_tables.ipynb #5c69b648
 import textwrap
-import numpy as np
 import pandas as pd
 import matplotlib.pyplot as plt
 from markupsafe import Markup, escape
 from matplotlib import ticker
-from .results import study_objectives
 from ..figure_style import COLUMN, PAGE, in_words
 from .claims import ALPHA, MEASURES, SEEDS
 _all_ = ['summary_table', 'detail_table', 'headline_table'] # public names

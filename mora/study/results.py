@@ -338,7 +338,14 @@ def gather(
     folder # Folder of a study's runs or of one run
 )->Results:
     "Return the results of all finished runs."
-    finished,unfinished = find_runs(folder)
+    return gather_runs(folder, *find_runs(folder))
+
+def gather_runs(
+    folder,     # For the error
+    finished,   # Folders of finished runs
+    unfinished, # Names of the other runs
+)->Results:
+    "Return the results of the runs of a folder that `find_runs` has found."
     if not finished: raise ConfigError('folder', str(folder), 'a folder of finished runs')
     rows,metrics,places = [],[],{}
     for place in finished:
@@ -361,9 +368,9 @@ def load_results(
     path = find_results(source, field)
     if not path.is_dir():
         raise ConfigError(field, str(source), 'a folder of results (runs.parquet, metrics.parquet) or of runs')
-    if (path/'runs.parquet').exists() and not any(find_runs(path)):
-        results = read_results(path, field)
-    else: results = gather(path)
+    found = find_runs(path)
+    if any(found) or not (path/'runs.parquet').exists(): results = gather_runs(path, *found)
+    else: results = read_results(path, field)
     return check_results(results, str(source))
 
 def read_results(path, field):
